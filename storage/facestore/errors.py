@@ -1,0 +1,61 @@
+"""What can go wrong, one class per thing a caller may want to catch.
+
+FaceloopError
+├── ConfigError          params or a manifest of settings is wrong: key, value, allowed range
+│   └── LicenceRefused   a model pack whose licence was not accepted
+├── StageError           a stage cannot run: missing input, mixed runs, double run
+├── DataError            stored or given data is not what it says
+│   ├── ContractMismatch vectors of two embedding contracts met
+│   ├── ShardCorrupt     a shard or crop store fails its hash or its index
+│   └── ModelCorrupt     a model file fails its sha256 or cannot be loaded
+├── MediaError           one footage cannot be used; carries a reason code
+└── StoreError           the object store or the ledger failed
+"""
+
+
+class FaceloopError(Exception):
+    """Root of all our errors. The message says what happened, then what to do."""
+
+
+class ConfigError(FaceloopError):
+    """Raised before work starts; names the key, the value and the allowed range."""
+
+
+class LicenceRefused(ConfigError):
+    """The model pack's licence needs an explicit acceptance in the params."""
+
+
+class StageError(FaceloopError):
+    """The stage cannot start or publish."""
+
+
+class DataError(FaceloopError):
+    """Stored or given data contradicts its schema, hash or index."""
+
+
+class ContractMismatch(DataError):
+    """Embeddings of different embedding contracts were about to be mixed."""
+
+
+class ShardCorrupt(DataError):
+    """A shard's bytes, index or record hash do not agree."""
+
+
+class ModelCorrupt(DataError):
+    """A model file is missing, fails its sha256, or is refused by the engine."""
+
+
+class MediaError(FaceloopError):
+    """One footage file cannot be used.
+
+    `reason` is the snake_case code that the rejection tables carry.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail
+
+
+class StoreError(FaceloopError):
+    """The object store or the ledger could not do what was asked."""

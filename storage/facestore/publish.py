@@ -1,0 +1,148 @@
+"""Artifacts: directories that are published whole or not at all.
+
+A stage fills `NAME.partial`; `publish` writes `_manifest.json` last (every file's size and sha256), syncs, and renames
+the directory into place. A crash leaves the old version, or `NAME.old`, which `recover` puts back.
+"""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from facestore.errors import DataError, StageError
+from facestore.ids import JsonValue, canonical_json, digest_of, file_sha256
+
+MANIFEST = "_manifest.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What a published directory holds. No clock and no machine in it: equal runs give equal bytes."""
+
+    stage: str
+    run_key: str
+    files: dict[str, tuple[int, str]]  # relative POSIX path → (bytes, sha256)
+    counts: dict[str, JsonValue]
+
+    @property
+    def digest(self) -> str:
+        """Content digest: names and hashes of the files, not the run that wrote them."""
+        return digest_of({name: sha for name, (_, sha) in self.files.items()})
+
+
+def partial_path(path: Path) -> Path:
+    return path.with_name(path.name + ".partial")
+
+
+def _old_path(path: Path) -> Path:
+    return path.with_name(path.name + ".old")
+
+
+def recover(path: Path) -> None:
+    """Undo a publication that a crash cut between its two renames."""
+    old = _old_path(path)
+    if old.exists():
+        if path.exists():
+            shutil.rmtree(old)
+        else:
+            old.rename(path)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_tree(directory: Path) -> None:
+    """fsync every file and folder below `directory`, itself last."""
+    for folder, _, names in os.walk(directory, topdown=False):
+        for name in names:
+            _sync(Path(folder, name))
+        _sync(Path(folder))
+
+
+def write_manifest(directory: Path, *, stage: str, run_key: str, counts: dict[str, JsonValue]) -> Manifest:
+    """Hash what lies in `directory` and write its manifest, synced, by rename."""
+    files = {
+        path.relative_to(directory).as_posix(): (path.stat().st_size, file_sha256(path))
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path.relative_to(directory).as_posix() != MANIFEST
+    }
+    manifest = Manifest(stage=stage, run_key=run_key, files=files, counts=counts)
+    body: JsonValue = {
+        "stage": stage,
+        "run_key": run_key,
+        "counts": counts,
+        "files": {name: {"bytes": size, "sha256": sha} for name, (size, sha) in files.items()},
+    }
+    waiting = directory / (MANIFEST + ".partial")
+    waiting.write_text(canonical_json(body) + "\n", encoding="utf-8")
+    _sync(waiting)
+    waiting.rename(directory / MANIFEST)
+    _sync(directory)
+    return manifest
+
+
+def read_manifest(directory: Path) -> Manifest | None:
+    """The manifest of a published directory, or None where there is none.
+
+    Raises DataError when it cannot be parsed.
+    """
+    path = directory / MANIFEST
+    if not path.is_file():
+        return None
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+        files = {name: (entry["bytes"], entry["sha256"]) for name, entry in body["files"].items()}
+        return Manifest(stage=body["stage"], run_key=body["run_key"], files=files, counts=body["counts"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is not a manifest ({error}); remove the folder and run the stage again") from error
+
+
+def is_intact(directory: Path, manifest: Manifest) -> bool:
+    """Whether every file is there with its size. Hashes are checked by `verify`."""
+    return all(
+        (path := directory / name).is_file() and path.stat().st_size == size
+        for name, (size, _) in manifest.files.items()
+    )
+
+
+def verify(directory: Path) -> None:
+    """Check every file's sha256 against the manifest; raises DataError at the first that differs."""
+    manifest = read_manifest(directory)
+    if manifest is None:
+        raise DataError(f"{directory} was never published; run the stage that makes it")
+    for name, (_, expected) in manifest.files.items():
+        found = file_sha256(directory / name) if (directory / name).is_file() else "missing"
+        if found != expected:
+            raise DataError(f"{directory / name}: sha256 {found}, manifest says {expected}; run {manifest.stage} again")
+
+
+def fresh_partial(path: Path, *, keep: bool) -> Path:
+    """The staging directory of an artifact; emptied unless `keep` (batches that a killed run finished)."""
+    staging = partial_path(path)
+    if staging.exists() and not keep:
+        shutil.rmtree(staging)
+    staging.mkdir(parents=True, exist_ok=True)
+    return staging
+
+
+def publish(path: Path, *, stage: str, run_key: str, counts: dict[str, JsonValue]) -> Manifest:
+    """Make the staged directory the published one. The earlier version stays readable until the rename."""
+    staging = partial_path(path)
+    if not staging.is_dir():
+        raise StageError(f"{stage}: nothing staged at {staging}")
+    manifest = write_manifest(staging, stage=stage, run_key=run_key, counts=counts)
+    sync_tree(staging)
+    recover(path)
+    if path.exists():
+        path.rename(_old_path(path))
+    staging.rename(path)
+    _sync(path.parent)
+    if _old_path(path).exists():
+        shutil.rmtree(_old_path(path))
+    return manifest

@@ -1,0 +1,92 @@
+"""Where raw footage comes from: a local folder or an `s3://` prefix, walked recursively and in sorted order."""
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Protocol
+
+from facestore.errors import ConfigError
+from facestore.s3 import S3Bucket
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Location:
+    """One file of a source. `path` is relative, POSIX, and only ever data: it is never joined to one of our paths."""
+
+    path: str
+    size_bytes: int
+    version: str  # changes when the bytes may have changed: modification time or ETag
+
+
+class Source(Protocol):
+    def locations(self) -> Iterator[Location]:
+        """Every regular file, sorted by path; hidden files and links that leave the source are passed over."""
+        ...
+
+    def local(self, location: Location) -> AbstractContextManager[Path]:
+        """Gives a local path to read."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FolderSource:
+    root: Path
+
+    def locations(self) -> Iterator[Location]:
+        top = self.root.resolve()
+        found = []
+        for folder, folders, names in os.walk(top):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            for name in names:
+                path = Path(folder, name)
+                if name.startswith(".") or not path.resolve().is_relative_to(top) or not path.is_file():
+                    continue
+                text = os.fsencode(path.relative_to(top).as_posix()).decode("utf-8", "backslashreplace")
+                found.append((text, path))
+        for text, path in sorted(found):
+            stat = path.stat()
+            yield Location(path=text, size_bytes=stat.st_size, version=str(stat.st_mtime_ns))
+
+    @contextmanager
+    def local(self, location: Location) -> Iterator[Path]:
+        path = self.root / location.path
+        if not path.exists():  # a name that is not UTF-8: find the file whose escaped name this is
+            matches = [
+                child
+                for child in path.parent.iterdir()
+                if os.fsencode(child.name).decode("utf-8", "backslashreplace") == path.name
+            ]
+            path = matches[0] if matches else path
+        yield path
+
+
+@dataclass(frozen=True, slots=True)
+class BucketSource:
+    bucket: S3Bucket
+    prefix: str
+
+    def locations(self) -> Iterator[Location]:
+        for key, size, etag in self.bucket.list(self.prefix):
+            path = key.removeprefix(self.prefix)
+            if path and not path.endswith("/"):
+                yield Location(path=path, size_bytes=size, version=etag)
+
+    @contextmanager
+    def local(self, location: Location) -> Iterator[Path]:
+        with TemporaryDirectory(prefix="faceloop-source-") as folder:
+            path = Path(folder) / "footage"
+            self.bucket.fetch(self.prefix + location.path, path)
+            yield path
+
+
+def open_source(url: str) -> Source:
+    """The source behind a folder path or `s3://bucket/prefix`; raises ConfigError when the folder is missing."""
+    if url.startswith("s3://"):
+        return BucketSource(*S3Bucket.from_url(url))
+    root = Path(url.removeprefix("file://"))
+    if not root.is_dir():
+        raise ConfigError(f"source {url!r} is not a folder; give a folder of videos and photos, or s3://BUCKET/PREFIX")
+    return FolderSource(root)
