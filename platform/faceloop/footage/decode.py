@@ -1,0 +1,159 @@
+"""Footage to pictures: videos by presentation time, photos upright, both without their metadata.
+
+Frames are decoded in order and converted only when asked: a thumbnail for sampling, a small picture for the detector,
+the full one when there is a face to cut out.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import numpy.typing as npt
+from av.video.reformatter import VideoReformatter
+from PIL import Image, ImageOps
+
+from faceloop.footage.probe import SAFE_OPEN
+from faceloop.footage.sampling import (
+    THUMBNAIL_HEIGHT_PX,
+    THUMBNAIL_WIDTH_PX,
+    FrameSelector,
+    SamplingParams,
+    Thumbnail,
+)
+from facestore.errors import MediaError
+
+UInt8Array = npt.NDArray[np.uint8]
+
+_TURN = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
+
+
+@dataclass(slots=True)
+class Tally:
+    """What decoding one footage came to, filled while its pictures are read."""
+
+    frames_decoded: int = 0
+    frames_near_duplicate: int = 0
+    scene_cuts: int = 0
+    decode_errors: int = 0
+
+
+class Picture:
+    """One frame that is worth a look. Sizes are px of the displayed picture (rotation applied)."""
+
+    def __init__(
+        self,
+        *,
+        pts_ms: int,
+        frame: av.VideoFrame | UInt8Array,
+        rotation: int,
+        is_cut: bool = False,
+        still_until_ms: int | None = None,
+    ) -> None:
+        self.pts_ms = pts_ms
+        self.is_cut = is_cut  # between the picture before and this one
+        self.still_until_ms = still_until_ms  # time to which the picture before stood still, if it did
+        self._frame = frame
+        self._rotation = rotation
+        self._full: UInt8Array | None = None
+        height, width = frame.shape[:2] if isinstance(frame, np.ndarray) else (frame.height, frame.width)
+        self.width, self.height = (height, width) if rotation in (90, 270) else (width, height)
+
+    def full_bgr(self) -> UInt8Array:
+        """(height, width, 3) uint8; converted once."""
+        if self._full is None:
+            self._full = self._turned(self._pixels(None))
+        return self._full
+
+    def small_bgr(self, long_side_px: int) -> UInt8Array:
+        """The picture with its long side at most `long_side_px`; never enlarged."""
+        scale = long_side_px / max(self.width, self.height)
+        return self.full_bgr() if scale >= 1 else self._turned(self._pixels(scale))
+
+    def _pixels(self, scale: float | None) -> UInt8Array:
+        frame = self._frame
+        if isinstance(frame, np.ndarray):
+            if scale is None:
+                return frame
+            size = (max(round(frame.shape[1] * scale), 1), max(round(frame.shape[0] * scale), 1))
+            return np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        width, height = frame.width, frame.height
+        if scale is not None:
+            width, height = max(round(width * scale), 2), max(round(height * scale), 2)
+        return _bgr(frame, width, height, "bgr24")
+
+    def _turned(self, image: UInt8Array) -> UInt8Array:
+        return np.asarray(cv2.rotate(image, _TURN[self._rotation])) if self._rotation in _TURN else image
+
+
+def _bgr(frame: av.VideoFrame, width: int, height: int, pixel_format: str) -> UInt8Array:
+    small = VideoReformatter().reformat(frame, width, height, pixel_format, interpolation="AREA", threads=1)
+    return np.asarray(small.to_ndarray(), dtype=np.uint8)
+
+
+def read_photo(path: Path) -> Picture:
+    """A photo, upright by its EXIF orientation. Raises MediaError `truncated_media` or `corrupt_media`."""
+    try:
+        with Image.open(path) as image:
+            upright = np.asarray(ImageOps.exif_transpose(image).convert("RGB"), dtype=np.uint8)
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        reason = "truncated_media" if "truncated" in str(error).lower() else "corrupt_media"
+        raise MediaError(reason, str(error)[:200]) from error
+    return Picture(pts_ms=0, frame=np.ascontiguousarray(upright[:, :, ::-1]), rotation=0)
+
+
+def read_video(path: Path, sampling: SamplingParams, rotation: int, tally: Tally) -> Iterator[Picture]:
+    """The pictures of a video that are worth a look, in order of time.
+
+    Broken packets are counted in `tally` and passed over. Raises MediaError `corrupt_media` when it cannot be opened.
+    """
+    selector = FrameSelector(sampling)
+    try:
+        with av.open(str(path), options=SAFE_OPEN, metadata_errors="ignore") as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            last_ms, still_until_ms = -1, None
+            for frame in _frames(container, stream, tally):
+                tally.frames_decoded += 1
+                pts_ms = round(1000 * frame.time) if frame.time is not None else last_ms + 1
+                if pts_ms <= last_ms or not selector.is_due(pts_ms):
+                    continue
+                last_ms = pts_ms
+                choice = selector.choose(pts_ms, _thumbnail(frame))
+                tally.scene_cuts += choice.is_cut
+                tally.frames_near_duplicate += not choice.is_kept
+                if not choice.is_kept:
+                    still_until_ms = pts_ms
+                    continue
+                yield Picture(
+                    pts_ms=pts_ms,
+                    frame=frame,
+                    rotation=rotation,
+                    is_cut=choice.is_cut,
+                    still_until_ms=still_until_ms,
+                )
+                still_until_ms = None
+    except (av.FFmpegError, IndexError) as error:
+        raise MediaError("corrupt_media", str(error)[:200]) from error
+
+
+def _frames(container: av.container.InputContainer, stream: av.VideoStream, tally: Tally) -> Iterator[av.VideoFrame]:
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except av.FFmpegError:  # the file ends or breaks here: what was read counts
+            tally.decode_errors += 1
+            return
+        try:
+            yield from packet.decode()
+        except av.FFmpegError:
+            tally.decode_errors += 1
+
+
+def _thumbnail(frame: av.VideoFrame) -> Thumbnail:
+    return _bgr(frame, THUMBNAIL_WIDTH_PX, THUMBNAIL_HEIGHT_PX, "rgb24")

@@ -1,0 +1,173 @@
+"""What one footage is: size as displayed, rotation, rate, duration, frames; flags for what is unusual."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from faceloop.footage.kinds import kind_of
+from facestore.errors import MediaError
+from facestore.records import FootageKind
+
+_ORIENTATION_DEGREES = {1: 0, 2: 0, 3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}
+_VARIABLE_RATE_SPREAD = 0.25  # share by which frame gaps may differ before the rate counts as variable
+_QUARTER_TURNS = {90, 270}
+Image.MAX_IMAGE_PIXELS = None  # the header check against CaptureSpec.max_pixels comes before any decoding
+SAFE_OPEN = {"protocol_whitelist": "file"}  # a media file may not make the decoder open another file or an address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """Facts about one media file. Sizes in px as displayed; `rotation` degrees clockwise; times in s, UTC."""
+
+    kind: FootageKind
+    width: int
+    height: int
+    rotation: int
+    fps: float | None
+    duration_s: float | None
+    frames: int | None
+    codec: str
+    captured_at: datetime | None
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureSpec:
+    """What footage should be like, and the most a picture may promise before it is refused."""
+
+    min_height_px: int
+    min_fps: float
+    max_pixels: int
+
+
+def probe(path: Path, spec: CaptureSpec) -> Probe:
+    """Probe a file. Raises MediaError with reason `empty_file`, `not_media`, `corrupt_media`, `truncated_media`,
+    `too_large` or `no_video_stream`."""
+    return _probe_video(path, spec) if kind_of(path) == "video" else _probe_image(path, spec)
+
+
+def _refuse_huge(width: int, height: int, spec: CaptureSpec) -> None:
+    if width * height > spec.max_pixels:
+        raise MediaError("too_large", f"{width} × {height} px, at most {spec.max_pixels} px are decoded")
+    if width <= 0 or height <= 0:
+        raise MediaError("corrupt_media", f"{width} × {height} px")
+
+
+def _resolution_flags(width: int, height: int, spec: CaptureSpec) -> list[str]:
+    return ["low_resolution"] if min(width, height) < spec.min_height_px else []
+
+
+def _probe_image(path: Path, spec: CaptureSpec) -> Probe:
+    try:
+        with Image.open(path) as image:
+            codec = (image.format or "").lower()
+            width, height = image.size
+            _refuse_huge(width, height, spec)
+            exif = image.getexif()
+            turn = _ORIENTATION_DEGREES.get(exif.get(ExifTags.Base.Orientation, 1), 0)
+            captured_at = _exif_time(exif)
+            image.draft("L", (width // 8, height // 8))  # a JPEG decodes at 1/8: truncation still shows
+            image.load()
+    except UnidentifiedImageError as error:
+        raise MediaError("corrupt_media", "no decoder knows it") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        reason = "truncated_media" if "truncated" in str(error).lower() else "corrupt_media"
+        raise MediaError(reason, str(error)[:200]) from error
+    if turn in _QUARTER_TURNS:
+        width, height = height, width
+    return Probe(
+        kind="image",
+        width=width,
+        height=height,
+        rotation=turn,
+        fps=None,
+        duration_s=None,
+        frames=None,
+        codec=codec,
+        captured_at=captured_at,
+        flags=tuple(_resolution_flags(width, height, spec)),
+    )
+
+
+def _exif_time(exif: Image.Exif) -> datetime | None:
+    """Capture time, only where EXIF says the offset from UTC too."""
+    block = exif.get_ifd(ExifTags.IFD.Exif)
+    text, offset = block.get(ExifTags.Base.DateTimeOriginal), block.get(ExifTags.Base.OffsetTimeOriginal)
+    if not text or not offset:
+        return None
+    try:
+        return datetime.strptime(f"{text}{offset}", "%Y:%m:%d %H:%M:%S%z").astimezone(UTC)
+    except ValueError:
+        return None
+
+
+def _probe_video(path: Path, spec: CaptureSpec) -> Probe:
+    try:
+        with av.open(str(path), options=SAFE_OPEN, metadata_errors="ignore") as container:
+            if not container.streams.video:
+                raise MediaError("no_video_stream")
+            stream = container.streams.video[0]
+            codec = stream.codec_context.name
+            _refuse_huge(stream.codec_context.width, stream.codec_context.height, spec)
+            first = next(iter(container.decode(stream)), None)
+            if first is None:
+                raise MediaError("corrupt_media", "no frame could be decoded")
+            turn = -first.rotation % 360
+            width, height = first.width, first.height
+            captured_at = _container_time(container.metadata.get("creation_time"))
+            promised = stream.frames or None
+            has_duration = stream.duration is not None or container.duration is not None
+        times_s = _packet_times_s(path)
+    except av.FFmpegError as error:
+        raise MediaError("corrupt_media", str(error)[:200]) from error
+    except (ValueError, IndexError, EOFError) as error:
+        raise MediaError("corrupt_media", f"{type(error).__name__}: {error}"[:200]) from error
+    gaps_s = np.diff(times_s)
+    gap_s = float(np.median(gaps_s)) if len(gaps_s) else 0.0
+    duration_s = float(times_s[-1] - times_s[0]) + gap_s if len(times_s) else 0.0
+    fps = (len(times_s) - 1) / float(times_s[-1] - times_s[0]) if len(gaps_s) and times_s[-1] > times_s[0] else None
+    if turn in _QUARTER_TURNS:
+        width, height = height, width
+    flags = _resolution_flags(width, height, spec)
+    if fps is not None and fps < spec.min_fps:
+        flags.append("low_frame_rate")
+    if len(gaps_s) and float(np.mean(np.abs(gaps_s - gap_s) > _VARIABLE_RATE_SPREAD * gap_s)) > 0.02:
+        flags.append("variable_frame_rate")
+    if not has_duration:
+        flags.append("missing_duration")
+    if turn:
+        flags.append("rotated")
+    return Probe(
+        kind="video",
+        width=width,
+        height=height,
+        rotation=turn,
+        fps=fps,
+        duration_s=duration_s or None,
+        frames=max(promised or 0, len(times_s)) or None,
+        codec=codec,
+        captured_at=captured_at,
+        flags=tuple(flags),
+    )
+
+
+def _packet_times_s(path: Path) -> npt.NDArray[np.float64]:
+    """Presentation times of all packets, sorted. Demuxing only: microseconds a packet."""
+    with av.open(str(path), options=SAFE_OPEN, metadata_errors="ignore") as container:
+        stream = container.streams.video[0]
+        base = float(stream.time_base or 1)
+        times = [packet.pts * base for packet in container.demux(stream) if packet.pts is not None]
+    return np.array(sorted(times), dtype=np.float64)
+
+
+def _container_time(text: str | None) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None
+    return moment.astimezone(UTC) if moment is not None and moment.tzinfo is not None and moment.year > 1990 else None

@@ -1,0 +1,90 @@
+"""Params: one YAML file, checked before work starts; every error names the key, the value and what is allowed."""
+
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from facestore.errors import ConfigError
+from facestore.ids import JsonValue
+
+DEFAULT_NAME = "params.yaml"
+
+
+class StageParams(BaseModel):
+    """A section of params.yaml: frozen, every key required, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Paths(StageParams):
+    """Where artifacts live, relative to the root."""
+
+    source: str
+    objects: str
+    ledger: str
+    footage: str
+    faces: str
+    crops: str
+    embeddings: str
+    clusters: str
+    assignments: str
+    release: str
+    report: str
+
+
+Section = TypeVar("Section", bound=StageParams)
+Tree = dict[str, JsonValue]
+
+
+def default_params_path() -> Path:
+    """`params.yaml` in the working directory, else the one shipped with the package."""
+    local = Path(DEFAULT_NAME)
+    if local.is_file():
+        return local
+    shipped = Path(str(files("faceloop"))) / DEFAULT_NAME
+    return shipped if shipped.is_file() else Path(str(files("faceloop"))).parents[1] / DEFAULT_NAME
+
+
+def read_params(path: Path, overrides: Sequence[str] = ()) -> Tree:
+    """The parsed file with `section.key=value` overrides applied.
+
+    Raises ConfigError when the file or an override cannot be read, or an override names an unknown key.
+    """
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read params {path}: {error}") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path} must hold a mapping of sections")
+    for override in overrides:
+        _override(tree, override)
+    return tree
+
+
+def _override(tree: Tree, override: str) -> None:
+    key, found, text = override.partition("=")
+    *parents, leaf = key.split(".")
+    node: JsonValue = tree
+    for parent in parents:
+        node = node.get(parent) if isinstance(node, dict) else None
+    if not found or not isinstance(node, dict) or leaf not in node:
+        raise ConfigError(f"--set {override!r}: no such key; write SECTION.KEY=VALUE with a key of params.yaml")
+    node[leaf] = yaml.safe_load(text)
+
+
+def section(tree: Mapping[str, JsonValue], name: str, kind: type[Section]) -> Section:
+    """One section as its typed params. Raises ConfigError naming every wrong key, its value and the rule it breaks."""
+    if name not in tree:
+        raise ConfigError(f"params have no section {name!r}")
+    try:
+        return kind.model_validate(tree[name])
+    except ValidationError as error:
+        lines = [
+            f"{name}.{'.'.join(str(part) for part in problem['loc'])} = {problem['input']!r}: {problem['msg']}"
+            for problem in error.errors()
+        ]
+        raise ConfigError("; ".join(lines)) from error

@@ -1,0 +1,141 @@
+"""embed: crops to unit vectors and tracklet templates, under one embedding contract; near-duplicates marked."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import Field
+
+from faceloop.clustering.duplicates import near_duplicates
+from faceloop.params import StageParams
+from faceloop.stage import Context, In, Out, Report
+from faceloop.vision.arrays import Float32Array
+from faceloop.vision.choice import ModelParams
+from faceloop.vision.models import embedding_contract, open_recogniser
+from facestore.crops import CropReader
+from facestore.records import Face, FaceEmbedding, NearDuplicate, TrackletTemplate
+from facestore.tables import TableWriter, column_matrix, read_columns, write_table
+
+VERSION = 1
+BATCHED = True
+_CHUNK = 256  # crops in memory at once
+
+
+class Params(StageParams):
+    model: ModelParams
+    batch_size: int = Field(ge=1, le=1024)
+    duplicate_similarity: float = Field(ge=0, le=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Crop:
+    face_id: str
+    tracklet_id: str
+    footage_id: str
+    subset: str
+    crop_key: str
+    quality: float
+
+
+def fingerprint(params: Params) -> str:
+    """The embedding contract: recogniser bytes, alignment, colours, normalisation, dimension, precision."""
+    return embedding_contract(params.model.load(), precision=params.model.precision).contract_id
+
+
+def run(*, faces: In, crops: In, embeddings: Out, params: Params, context: Context) -> Report:
+    report = Report()
+    wanted = _crops(faces)
+    report.items_in = len(wanted)
+    pack = params.model.load()
+    recogniser = open_recogniser(
+        pack,
+        engine=params.model.engine,
+        precision=params.model.precision,
+        threads=context.threads,
+        batch_size=params.batch_size,
+        provider=params.model.provider,
+    )
+    contract_id = recogniser.contract.contract_id
+    reader = CropReader(crops.parent)
+    with (
+        TableWriter(embeddings / "faces.parquet", FaceEmbedding) as face_table,
+        TableWriter(embeddings / "templates.parquet", TrackletTemplate) as template_table,
+    ):
+        waiting: list[tuple[_Crop, Float32Array]] = []
+        for start in range(0, len(wanted), _CHUNK):
+            chunk = wanted[start : start + _CHUNK]
+            with context.stopwatch.on("read crops"):
+                images = np.stack([reader.image("aligned", crop.crop_key) for crop in chunk])
+            with context.stopwatch.on("embed"):
+                found = recogniser.embed(images)
+            for crop, vector, is_valid in zip(chunk, found.vectors, found.is_valid, strict=True):
+                if not is_valid:
+                    report.rejected["invalid_embedding"] += 1
+                    continue
+                report.published += 1
+                face_table.write(_face_embedding(crop, vector, contract_id))
+                if waiting and waiting[0][0].tracklet_id != crop.tracklet_id:
+                    template_table.write(template_of(waiting, contract_id))
+                    waiting = []
+                waiting.append((crop, vector))
+        if waiting:
+            template_table.write(template_of(waiting, contract_id))
+        report.figures["templates"] = template_table.rows
+    reader.close()
+    return report
+
+
+def finish(*, embeddings: Out, params: Params, context: Context) -> Report:
+    """Once all batches are there: mark crops that nearly repeat another one of their subset."""
+    report = Report()
+    table = read_columns(embeddings, "faces", FaceEmbedding, ("face_id", "tracklet_id", "embedding"))
+    templates = read_columns(embeddings, "templates", TrackletTemplate, ("tracklet_id", "subset"))
+    subset_of = dict(zip(*(templates[name].to_pylist() for name in ("tracklet_id", "subset")), strict=True))
+    names = table["face_id"].to_pylist()
+    subsets = [subset_of[tracklet] for tracklet in table["tracklet_id"].to_pylist()]
+    vectors = column_matrix(table, "embedding")
+    with context.stopwatch.on("near duplicates"):
+        pairs = near_duplicates(names, subsets, vectors, params.duplicate_similarity)
+    marks = [NearDuplicate(face_id=a, duplicate_of=b, similarity=similarity) for a, b, similarity in pairs]
+    write_table(embeddings / "near_duplicates.parquet", NearDuplicate, marks)
+    report.figures["near_duplicates"] = len(marks)
+    return report
+
+
+def _crops(faces: In) -> list[_Crop]:
+    """Crops of a batch, a tracklet's side by side, in stored order."""
+    columns = ("face_id", "tracklet_id", "footage_id", "subset", "crop_key", "quality")
+    table = read_columns(faces, "faces", Face, columns)
+    rows = [_Crop(**row) for row in table.filter(table["crop_key"].is_valid()).to_pylist()]
+    order = {tracklet: number for number, tracklet in enumerate(dict.fromkeys(row.tracklet_id for row in rows))}
+    return sorted(rows, key=lambda row: order[row.tracklet_id])
+
+
+def _face_embedding(crop: _Crop, vector: Float32Array, contract_id: str) -> FaceEmbedding:
+    return FaceEmbedding(
+        face_id=crop.face_id,
+        tracklet_id=crop.tracklet_id,
+        footage_id=crop.footage_id,
+        contract_id=contract_id,
+        embedding=tuple(vector.tolist()),
+    )
+
+
+def template_of(members: list[tuple[_Crop, Float32Array]], contract_id: str) -> TrackletTemplate:
+    """Quality-weighted mean of a tracklet's unit vectors, renormalised."""
+    vectors = np.stack([vector for _, vector in members])
+    weights = np.array([crop.quality for crop, _ in members], dtype=np.float32)
+    mean = (weights[:, None] * vectors).sum(axis=0)
+    template = (mean / max(float(np.linalg.norm(mean)), 1e-12)).astype(np.float32)
+    best = members[int(np.argmax(weights))][0]
+    return TrackletTemplate(
+        tracklet_id=best.tracklet_id,
+        footage_id=best.footage_id,
+        subset=best.subset,
+        contract_id=contract_id,
+        faces=len(members),
+        weight=float(weights.sum()),
+        quality=float(weights.max()),
+        coherence=float((vectors @ template).min()),
+        best_face_id=best.face_id,
+        embedding=tuple(template.tolist()),
+    )
