@@ -16,7 +16,6 @@ from faceloop.vision.detections import Detections, Detector
 from faceloop.vision.faces import FaceLimits, measure_faces
 from faceloop.vision.keepids import EarlierFaces, read_earlier_faces
 from faceloop.vision.lookout import LookParams, look_at_frame, look_at_photo
-from faceloop.vision.models import open_detector
 from faceloop.vision.tracker import Tracker, TrackerParams
 from faceloop.vision.tracklets import ClosedTracklet, TrackletBook
 from facestore.crops import CropWriter
@@ -92,18 +91,10 @@ def fingerprint(params: Params) -> str:
 
 def run(*, footage: In, faces: Out, crops: Out, params: Params, context: Context) -> Report:
     report = Report()
-    pack = params.model.load()
     records = list(read_table(footage, "footage", Footage))
     bench = _Bench(
-        detector=open_detector(
-            pack,
-            engine=params.model.engine,
-            precision=params.model.precision,
-            threads=context.threads,
-            provider=params.model.provider,
-            min_score=params.min_score,
-        ),
-        detector_id=pack.pack_id,
+        detector=params.model.detector(threads=context.threads, min_score=params.min_score),
+        detector_id=params.model.load().pack_id,
         detector_sha256=_detector_sha256(params),
         params=params,
         context=context,

@@ -10,7 +10,7 @@ from faceloop.params import StageParams
 from faceloop.stage import Context, In, Out, Report
 from faceloop.vision.arrays import Float32Array
 from faceloop.vision.choice import ModelParams
-from faceloop.vision.models import embedding_contract, open_recogniser
+from faceloop.vision.models import embedding_contract
 from facestore.crops import CropReader
 from facestore.records import Face, FaceEmbedding, NearDuplicate, TrackletTemplate
 from facestore.tables import TableWriter, column_matrix, read_columns, write_table
@@ -45,15 +45,7 @@ def run(*, faces: In, crops: In, embeddings: Out, params: Params, context: Conte
     report = Report()
     wanted = _crops(faces)
     report.items_in = len(wanted)
-    pack = params.model.load()
-    recogniser = open_recogniser(
-        pack,
-        engine=params.model.engine,
-        precision=params.model.precision,
-        threads=context.threads,
-        batch_size=params.batch_size,
-        provider=params.model.provider,
-    )
+    recogniser = params.model.recogniser(threads=context.threads, batch_size=params.batch_size)
     contract_id = recogniser.contract.contract_id
     reader = CropReader(crops.parent)
     with (

@@ -69,16 +69,22 @@ def _look_with_border(detector: Detector, image_bgr: UInt8Array, long_side_px: i
 
 
 def context_crop(image_bgr: UInt8Array, box_px: tuple[float, ...], side_px: int) -> UInt8Array:
-    """A square RGB picture around a face for people to look at: 2.2 times the box, (side_px, side_px, 3)."""
+    """A square RGB picture around a face for people to look at: 2.2 times the box, (side_px, side_px, 3).
+
+    The picture's edge is repeated where the square reaches over it.
+    """
     x1, y1, x2, y2 = box_px
     half = max(1.1 * max(x2 - x1, y2 - y1), 4.0)
-    scale = side_px / (2 * half)
-    matrix = np.array(
-        [[scale, 0, side_px / 2 - scale * (x1 + x2) / 2], [0, scale, side_px / 2 - scale * (y1 + y2) / 2]]
-    )
-    if scale < 0.5:  # shrink by area first: a large face must not alias
-        factor = 2.0 * scale
-        image_bgr = np.asarray(cv2.resize(image_bgr, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA))
-        matrix[:, :2] /= factor
-    crop = cv2.warpAffine(image_bgr, matrix, (side_px, side_px), borderMode=cv2.BORDER_REPLICATE)
-    return np.ascontiguousarray(crop[:, :, ::-1])
+    left, top = round((x1 + x2) / 2 - half), round((y1 + y2) / 2 - half)
+    side = round(2 * half)
+    height, width = image_bgr.shape[:2]
+    inside = image_bgr[
+        min(max(top, 0), height - 1) : max(min(top + side, height), 1),
+        min(max(left, 0), width - 1) : max(min(left + side, width), 1),
+    ]
+    above, below = max(-top, 0), max(top + side - height, 0)
+    before, after = max(-left, 0), max(left + side - width, 0)
+    square = cv2.copyMakeBorder(inside, above, below, before, after, cv2.BORDER_REPLICATE)
+    interpolation = cv2.INTER_AREA if side > side_px else cv2.INTER_CUBIC
+    crop = cv2.resize(square, (side_px, side_px), interpolation=interpolation)
+    return np.ascontiguousarray(crop[:, :, ::-1], dtype=np.uint8)

@@ -41,13 +41,10 @@ def _face_oval() -> npt.NDArray[np.bool_]:
 
 
 _OVAL = _face_oval()
-_CELLS = [
-    (slice(row, row + 8), slice(column, column + 8))
-    for row in range(24, 112, 8)
-    for column in range(16, 96, 8)
-    if _OVAL[row : row + 8, column : column + 8].mean() > 0.8
-]
-_SKIN_CELLS = [(slice(60, 76), slice(34, 46)), (slice(60, 76), slice(66, 78)), (slice(34, 44), slice(44, 68))]
+_CELL_PX = 8
+_GRID = 112 // _CELL_PX
+_CELLS = _OVAL.reshape(_GRID, _CELL_PX, _GRID, _CELL_PX).mean(axis=(1, 3)) > 0.8
+_SKIN_CELLS = [(8, 4), (8, 5), (8, 8), (8, 9), (4, 6), (4, 7)]  # cheeks and forehead, (row, column)
 
 
 def measure(crop_rgb: UInt8Array, *, size_px: float, pose: Pose) -> Quality:
@@ -94,9 +91,8 @@ def occlusion_estimate(crop_rgb: UInt8Array) -> float:
 
     Masks, hands in gloves, sunglasses and microphones stand out; a bare hand or grey light does not.
     """
-    chroma = cv2.cvtColor(crop_rgb, cv2.COLOR_RGB2YCrCb).astype(np.float32)
-    skins = np.array([chroma[rows, columns].reshape(-1, 3).mean(axis=0) for rows, columns in _SKIN_CELLS])
-    skin = np.median(skins, axis=0)
-    cells = np.array([chroma[rows, columns].reshape(-1, 3).mean(axis=0) for rows, columns in _CELLS])
-    distance = np.abs(cells[:, 1:] - skin[1:]).max(axis=1)
-    return float(np.mean(distance > _CHROMA_SPREAD))
+    grid = cv2.resize(crop_rgb, (_GRID, _GRID), interpolation=cv2.INTER_AREA)
+    chroma = cv2.cvtColor(grid, cv2.COLOR_RGB2YCrCb).astype(np.float32)[:, :, 1:]
+    skin = np.median([chroma[cell] for cell in _SKIN_CELLS], axis=0)
+    distance = np.abs(chroma - skin).max(axis=2)
+    return float(np.mean(distance[_CELLS] > _CHROMA_SPREAD))
