@@ -1,10 +1,30 @@
 PY := .venv/bin
 LOCK := requirements/linux-x86_64-py311.lock
 DEMO ?= data/demo
+COMPILE = $(PY)/uv pip compile -q --generate-hashes --no-annotate --python-version 3.11 \
+	--python-platform x86_64-manylinux_2_28 --custom-compile-command "make lock"
 
 .PHONY: env demo test check bench lock
-env: .venv/.ready            ## the environment, from the hashed lock
+env: .venv/.ready
 .venv/.ready: $(LOCK) requirements/bootstrap.lock pyproject.toml
 	python3 -m venv .venv && $(PY)/python -m pip install -q --require-hashes -r requirements/bootstrap.lock
 	VIRTUAL_ENV=.venv $(PY)/uv pip install -q --no-deps --require-hashes -r $(LOCK)
 	VIRTUAL_ENV=.venv $(PY)/uv pip install -q --no-deps --no-build-isolation -e . && touch $@
+
+demo: env
+	$(PY)/faceloop sample-footage $(DEMO)/footage
+	$(PY)/faceloop flow $(DEMO)/footage --root $(DEMO) --truth $(DEMO)/footage/truth.json
+
+test: env
+	$(PY)/python -m pytest
+
+check: env
+	$(PY)/ruff check . && $(PY)/ruff format --check .
+	$(PY)/mypy && $(PY)/lint-imports
+
+bench: env
+	$(PY)/python benchmarks/run_all.py
+
+lock: env
+	$(COMPILE) pyproject.toml --extra dev --override requirements/overrides.txt -o $(LOCK)
+	$(COMPILE) requirements/bootstrap.in -o requirements/bootstrap.lock

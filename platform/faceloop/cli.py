@@ -3,22 +3,35 @@
 import json
 import logging
 import os
+import shutil
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from faceloop.params import default_params_path, read_params
 from faceloop.progress import ConsoleProgress
 from faceloop.runner import Outcome, Workspace, open_workspace, run_stage
-from facestore.errors import FaceloopError
+from faceloop.stage import STAGES, load_stage
+from facestore.errors import ConfigError, FaceloopError
+from facestore.publish import verify as verify_artifact
 
+if TYPE_CHECKING:
+    from faceloop.reports.truth import TruthSpec
+
+# Plots and encoders are imported by the commands that need them: a stage called by a scheduler starts seconds sooner.
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
 RootOption = Annotated[Path | None, typer.Option("--root", help="Where artifacts live; params.yaml says the default.")]
-ParamsOption = Annotated[Path | None, typer.Option("--params", help="A params.yaml; default: here, else the shipped one.")]
+ParamsOption = Annotated[
+    Path | None, typer.Option("--params", help="A params.yaml; default: the one here, else the shipped one.")
+]
 SetOption = Annotated[list[str] | None, typer.Option("--set", "-S", help="SECTION.KEY=VALUE, may be repeated.")]
+TruthOption = Annotated[str | None, typer.Option("--truth", help="A truth.json, or `folders`: one folder a person.")]
+TruthExceptOption = Annotated[
+    Path | None, typer.Option("--truth-except", help="Paths, one a line, whose folder lies about who is on them.")
+]
 ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="CPU threads; default: all.")]
 
 
@@ -40,7 +53,9 @@ def _summary(outcome: Outcome) -> dict[str, object]:
 @app.command()
 def run(
     stage: Annotated[str, typer.Argument(help="ingest, detect, embed, cluster, identify or pack.")],
-    batch: Annotated[str | None, typer.Option("--batch", help="Only this batch; staged until a run without it.")] = None,
+    batch: Annotated[
+        str | None, typer.Option("--batch", help="Only this batch; staged until a run without it.")
+    ] = None,
     root: RootOption = None,
     params: ParamsOption = None,
     overrides: SetOption = None,
@@ -49,6 +64,87 @@ def run(
     """Run one stage. Prints one line of JSON: state and counts."""
     outcome = run_stage(_workspace(root, params, overrides, threads), stage, batch=batch)
     typer.echo(json.dumps(_summary(outcome), ensure_ascii=False))
+
+
+@app.command()
+def flow(
+    source: Annotated[str, typer.Argument(help="A folder of videos and photos, or s3://BUCKET/PREFIX.")],
+    root: Annotated[Path, typer.Option("--root", help="Where everything is written.")],
+    truth: TruthOption = None,
+    truth_except: TruthExceptOption = None,
+    params: ParamsOption = None,
+    overrides: SetOption = None,
+    threads: ThreadsOption = os.cpu_count() or 1,
+) -> None:
+    """Run ingest to pack on any folder, then the report. Bad files are quarantined and shown; exit code 0."""
+    from faceloop.flow import run_flow
+
+    spec = _truth_spec(truth, truth_except)
+    fixed = [f"paths.source={json.dumps(source if '://' in source else str(Path(source).resolve()))}"]
+    if spec is not None and spec.file is None:
+        fixed.append("ingest.subset_from=source")  # the folder is the answer: no stage may see it as a subset
+    work = _workspace(root, params, [*(overrides or []), *fixed], threads)
+    run_flow(work)
+    _report(work, spec)
+
+
+@app.command()
+def report(
+    root: RootOption = None,
+    truth: TruthOption = None,
+    truth_except: TruthExceptOption = None,
+    params: ParamsOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Write metrics.json and the report page of a root; with --truth, score it."""
+    _report(_workspace(root, params, overrides, threads=1), _truth_spec(truth, truth_except))
+
+
+@app.command(name="sample-footage")
+def sample_footage(
+    directory: Annotated[Path, typer.Argument(help="A new or empty folder.")],
+    seed: Annotated[int, typer.Option(help="Another seed gives other motion and light.")] = 7,
+) -> None:
+    """Make sample footage: clips and photos of nine people with real difficulties, and a truth file."""
+    from faceloop.sample.build import build_sample_footage
+
+    summary = build_sample_footage(directory, seed=seed, progress=ConsoleProgress().say)
+    typer.echo(
+        f"{summary.clips} clips ({summary.footage_s:.0f} s), {summary.photos} photos, {summary.bad_files} bad files of "
+        f"{len(summary.people)} people: {summary.size_bytes / 1e6:.1f} MB in {summary.directory}"
+    )
+
+
+@app.command()
+def verify(root: RootOption = None, params: ParamsOption = None, overrides: SetOption = None) -> None:
+    """Check every published file against its sha256. Fails at the first that differs."""
+    work = _workspace(root, params, overrides, threads=1)
+    for stage in STAGES:
+        for artifact in load_stage(stage).outs:
+            verify_artifact(work.path(artifact))
+            typer.echo(f"{artifact}: every file matches its sha256")
+
+
+def _truth_spec(truth: str | None, truth_except: Path | None) -> "TruthSpec | None":
+    from faceloop.reports.truth import FOLDERS, TruthSpec
+
+    if truth is None:
+        return None
+    file = None if truth == FOLDERS else Path(truth)
+    if file is not None and not file.is_file():
+        raise ConfigError(f"--truth {truth}: no such file; give a truth.json, or the word {FOLDERS}")
+    return TruthSpec(file=file, except_file=truth_except)
+
+
+def _report(work: Workspace, spec: "TruthSpec | None") -> None:
+    from faceloop.reports.build import build_report
+
+    files = build_report(work, truth=spec)
+    waiting = work.root / "metrics.json.partial"
+    shutil.copyfile(files.metrics, waiting)
+    waiting.rename(work.root / "metrics.json")
+    typer.echo(files.summary)
+    typer.echo(f"report: {files.page}")
 
 
 def main() -> None:

@@ -10,7 +10,8 @@ from pydantic import Field
 from faceloop.clustering.constraints import Constraints
 from faceloop.clustering.knn import SearchParams
 from faceloop.clustering.nodes import Nodes
-from faceloop.clustering.partition import Partition, PartitionParams, partition
+from faceloop.clustering.params import PartitionParams
+from faceloop.clustering.partition import Partition, partition
 from faceloop.params import StageParams
 from faceloop.stage import Context, In, Out, Report
 from facestore.errors import ContractMismatch
@@ -24,6 +25,8 @@ class Params(StageParams):
     neighbours: int = Field(ge=1, le=1024)
     within_similarity: float = Field(ge=-1, le=1)
     across_similarity: float = Field(ge=-1, le=1)
+    attach_similarity: float = Field(ge=-1, le=1)
+    attach_margin: float = Field(ge=0, le=2)
     min_quality: float = Field(ge=0, le=1)
     hubness_share: float = Field(ge=0, le=2)
     hubness_similarity: float = Field(ge=-1, le=1)

@@ -143,21 +143,25 @@ def _read_one(record: Footage, bench: _Bench, batch: str, tally: Tally, report: 
             tally.frames_decoded = 1
         else:
             pictures = read_video(path, params.sampling(), record.rotation, tally)
-        for number, picture in enumerate(_timed(pictures, bench)):
-            report.figures["frames_looked_at"] += 1
-            with stopwatch.on("detect"):
-                if record.kind == "image":
-                    found = look_at_photo(bench.detector, picture, params.look())
-                else:
-                    found = look_at_frame(bench.detector, picture, number, params.look())
-                found = found.select(are_alignable(found.landmarks_px))
-            if picture.still_until_ms is not None:
-                tracker.hold(picture.still_until_ms)
-            if picture.is_cut:
-                tracker.cut()
-            numbers = tracker.update(picture.pts_ms, found.boxes_xyxy_px)
-            yield from _file(record, picture, found, numbers, bench, book, report)
-            yield from book.close_all_but(tracker.live)
+        try:
+            for number, picture in enumerate(_timed(pictures, bench)):
+                report.figures["frames_looked_at"] += 1
+                with stopwatch.on("detect"):
+                    if record.kind == "image":
+                        found = look_at_photo(bench.detector, picture, params.look())
+                    else:
+                        found = look_at_frame(bench.detector, picture, number, params.look())
+                    found = found.select(are_alignable(found.landmarks_px))
+                if picture.still_until_ms is not None:
+                    tracker.hold(picture.still_until_ms)
+                if picture.is_cut:
+                    tracker.cut()
+                numbers = tracker.update(picture.pts_ms, found.boxes_xyxy_px)
+                yield from _file(record, picture, found, numbers, bench, book, report)
+                yield from book.close_all_but(tracker.live)
+        except MediaError:  # what was seen until here counts
+            yield from book.close_all_but(set())
+            raise
         yield from book.close_all_but(set())
 
 

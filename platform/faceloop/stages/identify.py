@@ -1,4 +1,4 @@
-"""identify: clusters to identities with stable ids; every face gets a state and a confidence, singletons stay unknown."""
+"""identify: clusters to identities with stable ids; every face gets a state and a confidence, a lone one is unknown."""
 
 from collections import defaultdict
 from dataclasses import dataclass, replace

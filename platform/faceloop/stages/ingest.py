@@ -58,6 +58,7 @@ def run(*, source: External, footage: Out, params: Params, context: Context) -> 
     wanted = [found for found in listed if not _is_ignored(found.path, params)]
     report.items_in = len(wanted)
     report.figures["ignored"] = len(listed) - len(wanted)
+    report.figures["manifest_rows_without_file"] = len(set(entries) - {found.path for found in listed})
     known: dict[str, Footage] = {}
     rejections: list[Rejection] = []
     for location in context.progress.track(wanted, "ingest"):

@@ -157,7 +157,7 @@ def _write_papers(
 ) -> None:
     """Manifest and dataset card; the version names the content of the release."""
     version = digest_of([[sample.shard, sample.row, sample.sha256] for sample in samples])[:12]
-    balances = {
+    balances: dict[str, Balance] = {
         name: balance(counts_of([candidate.identity_id for candidate in candidates]), params.balance_ratio)
         for name, candidates in by_split.items()
     }
