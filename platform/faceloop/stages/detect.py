@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import Field
 
+from faceloop.footage.ahead import read_ahead
 from faceloop.footage.decode import Picture, Tally, read_photo, read_video
 from faceloop.footage.sampling import SamplingParams
 from faceloop.params import StageParams
@@ -19,13 +20,14 @@ from faceloop.vision.lookout import LookParams, look_at_frame, look_at_photo
 from faceloop.vision.tracker import Tracker, TrackerParams
 from faceloop.vision.tracklets import ClosedTracklet, TrackletBook
 from facestore.crops import CropWriter
-from facestore.errors import MediaError, ModelCorrupt
+from facestore.errors import DataError, MediaError, ModelCorrupt
 from facestore.ids import file_sha256, media_key
 from facestore.records import Face, Footage, Reading
 from facestore.tables import TableWriter, read_table
 
 VERSION = 1
 BATCHED = True
+_PICTURES_AHEAD = 3  # decoded and not yet looked at, 3 MB each at 1080p
 
 
 class Params(StageParams):
@@ -40,6 +42,7 @@ class Params(StageParams):
     min_score: float = Field(ge=0, le=1)
     min_size_px: float = Field(ge=1)
     min_quality: float = Field(ge=0, le=1)
+    max_yaw_deg: float = Field(gt=0, le=90)
     max_faces_per_frame: int = Field(ge=1)
     track_max_gap_s: float = Field(gt=0)
     track_min_overlap: float = Field(gt=0, le=1)
@@ -67,6 +70,7 @@ class Params(StageParams):
         return FaceLimits(
             min_size_px=self.min_size_px,
             min_quality=self.min_quality,
+            max_yaw_deg=self.max_yaw_deg,
             max_faces_per_frame=self.max_faces_per_frame,
             context_px=self.context_px,
         )
@@ -98,7 +102,7 @@ def run(*, footage: In, faces: Out, crops: Out, params: Params, context: Context
         detector_sha256=_detector_sha256(params),
         params=params,
         context=context,
-        earlier=read_earlier_faces(context.previous["faces"], {record.footage_id for record in records}),
+        earlier=_earlier_faces(records, context),
     )
     with (
         TableWriter(faces / "faces.parquet", Face) as face_table,
@@ -126,6 +130,14 @@ def run(*, footage: In, faces: Out, crops: Out, params: Params, context: Context
     return report
 
 
+def _earlier_faces(records: list[Footage], context: Context) -> EarlierFaces:
+    try:
+        return read_earlier_faces(context.previous["faces"], {record.footage_id for record in records})
+    except DataError as error:  # this run replaces the spoiled table: it must not be stopped by it
+        context.progress.say(f"detect: earlier faces are not readable, ids are made anew: {error}")
+        return EarlierFaces(by_moment={})
+
+
 def _read_one(record: Footage, bench: _Bench, batch: str, tally: Tally, report: Report) -> Iterator[ClosedTracklet]:
     """Follow the faces of one footage; yields tracklets as they end, so that memory does not grow with length."""
     params, stopwatch = bench.params, bench.context.stopwatch
@@ -143,6 +155,8 @@ def _read_one(record: Footage, bench: _Bench, batch: str, tally: Tally, report: 
             tally.frames_decoded = 1
         else:
             pictures = read_video(path, params.sampling(), record.rotation, tally)
+            if bench.context.threads > 1:
+                pictures = read_ahead(pictures, depth=_PICTURES_AHEAD)
         try:
             for number, picture in enumerate(_timed(pictures, bench)):
                 report.figures["frames_looked_at"] += 1

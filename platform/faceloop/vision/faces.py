@@ -23,6 +23,7 @@ class FaceLimits:
 
     min_size_px: float
     min_quality: float
+    max_yaw_deg: float  # beyond, a head turned away passes for a face
     max_faces_per_frame: int
     context_px: int
 
@@ -35,6 +36,8 @@ def drop_reason(face: Face, *, rank: int, inside: float, limits: FaceLimits) -> 
         return "too_small"
     if inside < _MIN_INSIDE:
         return "outside_picture"
+    if abs(face.yaw) > limits.max_yaw_deg:
+        return "extreme_pose"
     if face.quality < limits.min_quality:
         return "low_quality"
     return None
@@ -83,6 +86,8 @@ def measure_faces(
             rejected=None,
         )
         inside = inside_share(face.bbox, picture.width, picture.height)
+        if ((landmarks < 0) | (landmarks > (picture.width, picture.height))).any():
+            inside = 0.0  # an eye or the mouth is cut off: the crop would be half a face
         reason = drop_reason(face, rank=rank, inside=inside, limits=limits)
         if reason is None:
             context = context_crop(image_bgr, face.bbox, limits.context_px)

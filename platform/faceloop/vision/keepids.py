@@ -31,8 +31,9 @@ class EarlierFaces:
         earlier = self.by_moment.get((footage_id, pts_ms))
         if earlier:
             overlap = pairwise_iou(boxes_px, np.stack([box for _, box in earlier]))
+            overlap[overlap < KEEP_IOU] = 0.0  # a sum of weak overlaps must not outweigh a strong one
             for row, column in zip(*linear_sum_assignment(-overlap), strict=True):
-                if overlap[row, column] >= KEEP_IOU:
+                if overlap[row, column] > 0.0:
                     ids[row] = earlier[column][0]
         return ids
 

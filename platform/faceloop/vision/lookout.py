@@ -1,15 +1,21 @@
-"""Where to look for faces: at a bounded size, with a finer look now and then so that small faces stay findable."""
+"""Where to look for faces: at a bounded size, with a finer look now and then so that small faces stay findable.
 
+Detectors place landmarks best on faces of the size they were trained on, and recognisers are sensitive to where the
+landmarks are. So a face found in several looks is taken from the one that shows it nearest to `_BEST_SIZE_PX`.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from faceloop.footage.decode import Picture
-from faceloop.vision.arrays import UInt8Array
+from faceloop.vision.arrays import Float32Array, UInt8Array
 from faceloop.vision.detections import Detections, Detector, suppress_overlaps
 
-_PHOTO_RETRY_PX = 320  # a face that fills the picture is larger than what detectors are trained on
+_BEST_SIZE_PX = 160.0  # of a face in the detector's input
+_LARGE_PX = 240.0  # above: look again at half the size
 _PAD_SHARE = 0.3
 _SAME_FACE_IOU = 0.4
 
@@ -21,41 +27,66 @@ class LookParams:
     detail_every: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Look:
+    """Faces in px of the full picture, and how many of those px one px of the detector's input is."""
+
+    found: Detections
+    scale: float
+
+    def input_sizes_px(self) -> Float32Array:
+        """Size of each face in the detector's input, (n,)."""
+        sides = self.found.boxes_xyxy_px[:, 2:] - self.found.boxes_xyxy_px[:, :2]
+        return np.asarray(np.sqrt(np.maximum(sides.prod(axis=1), 1e-6)) / self.scale, dtype=np.float32)
+
+
 def look_at_frame(detector: Detector, picture: Picture, number: int, params: LookParams) -> Detections:
     """Faces of the `number`-th picture of a video that is looked at, in px of the full picture."""
-    is_detailed = number % params.detail_every == 0 or picture.is_cut
-    return _look(detector, picture, params.detail_long_side_px if is_detailed else params.long_side_px)
+    return _pyramid(detector, picture, params, is_detailed=number % params.detail_every == 0 or picture.is_cut)
 
 
 def look_at_photo(detector: Detector, picture: Picture, params: LookParams) -> Detections:
-    """Faces of a photo: both sizes together; where they find none, smaller and with a border around it."""
-    found = _look(detector, picture, params.long_side_px)
-    if max(picture.width, picture.height) > params.long_side_px:
-        found = merge(found, _look(detector, picture, params.detail_long_side_px))
+    """Faces of a photo; where there are none, smaller, and with a border around it: a face may fill the picture."""
+    found = _pyramid(detector, picture, params, is_detailed=True)
     if not len(found):
-        found = _look(detector, picture, _PHOTO_RETRY_PX)
+        found = _look(detector, picture, params.long_side_px // 2).found
     return found if len(found) else _look_with_border(detector, picture.full_bgr(), params.long_side_px)
 
 
-def merge(first: Detections, second: Detections) -> Detections:
-    """Both sets, of two faces on one place the better."""
-    both = Detections(
-        boxes_xyxy_px=np.concatenate([first.boxes_xyxy_px, second.boxes_xyxy_px]),
-        landmarks_px=np.concatenate([first.landmarks_px, second.landmarks_px]),
-        scores=np.concatenate([first.scores, second.scores]),
+def _pyramid(detector: Detector, picture: Picture, params: LookParams, *, is_detailed: bool) -> Detections:
+    looks = [_look(detector, picture, params.long_side_px)]
+    if is_detailed and max(picture.width, picture.height) > params.long_side_px:
+        looks.append(_look(detector, picture, params.detail_long_side_px))
+    if len(looks[0].found) and looks[0].input_sizes_px().max() > _LARGE_PX:
+        looks.append(_look(detector, picture, params.long_side_px // 2))
+    return merge(looks)
+
+
+def merge(looks: Sequence[Look]) -> Detections:
+    """The faces of all looks, each once, best score first; of several sights of one face the best-sized."""
+    if len(looks) == 1:
+        return looks[0].found
+    every = Detections(
+        boxes_xyxy_px=np.concatenate([look.found.boxes_xyxy_px for look in looks]),
+        landmarks_px=np.concatenate([look.found.landmarks_px for look in looks]),
+        scores=np.concatenate([look.found.scores for look in looks]),
     )
-    return both.select(suppress_overlaps(both.boxes_xyxy_px, both.scores, max_iou=_SAME_FACE_IOU))
+    sizes_px = np.concatenate([look.input_sizes_px() for look in looks])
+    fitness = -np.abs(np.log2(sizes_px / np.float32(_BEST_SIZE_PX)))
+    kept = every.select(suppress_overlaps(every.boxes_xyxy_px, fitness, max_iou=_SAME_FACE_IOU))
+    return kept.select(np.argsort(-kept.scores, kind="stable"))
 
 
-def _look(detector: Detector, picture: Picture, long_side_px: int) -> Detections:
+def _look(detector: Detector, picture: Picture, long_side_px: int) -> Look:
     small = picture.small_bgr(long_side_px)
     found = detector.detect(small, long_side_px=long_side_px)
     scale = np.array([picture.width / small.shape[1], picture.height / small.shape[0]], dtype=np.float32)
-    return Detections(
+    full = Detections(
         boxes_xyxy_px=found.boxes_xyxy_px * np.tile(scale, 2),
         landmarks_px=found.landmarks_px * scale,
         scores=found.scores,
     )
+    return Look(found=full, scale=float(scale[0]))
 
 
 def _look_with_border(detector: Detector, image_bgr: UInt8Array, long_side_px: int) -> Detections:

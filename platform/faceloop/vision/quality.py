@@ -18,7 +18,7 @@ _SHARP_AT = 0.075  # relative gradient energy of a sharp aligned crop
 _LARGE_AT_PX = 90.0  # a face that fills the 112 px crop without upscaling
 _GOOD_CONTRAST = 0.16
 _DARK, _BRIGHT = 0.18, 0.85  # mean lumas outside of which a face loses detail
-_YAW_LIMIT_DEG, _PITCH_LIMIT_DEG = 90.0, 70.0
+_YAW_LIMIT_DEG, _PITCH_LIMIT_DEG = 75.0, 70.0
 _CHROMA_SPREAD = 14.0  # levels of Cr/Cb by which a patch may differ from the face's own skin
 _WEIGHTS = {"sharpness": 0.30, "size": 0.25, "pose": 0.20, "exposure": 0.15, "occlusion": 0.10}
 
