@@ -1,12 +1,14 @@
 """Our clustering against DBSCAN, Chinese whispers and scikit-learn's average linkage, on given embeddings.
 
+    python benchmarks/clustering_faces.py ROOT [--truth-except FILE]
     python benchmarks/clustering_faces.py EMBEDDINGS.npz
     python benchmarks/clustering_faces.py --synthetic 100000
 
-EMBEDDINGS.npz holds `vectors` (n, d) float32 unit norm, `labels` (n,) str and, if known, `quality`
-(n,) in [0, 1]. People fall into two halves by the sha256 of their label. Our one setting was tuned on
-the tuning half. Peers stand twice: at their best threshold of a sweep on the very part they are judged
-on, which favours them, and ("as tuned") at the threshold that was best on the tuning half, as ours.
+ROOT was filled by `faceloop flow PHOTOS --root ROOT --truth folders`. EMBEDDINGS.npz holds `vectors`
+(n, d) float32 unit norm, `labels` (n,) str and, if known, `quality` (n,) in [0, 1]. People fall into two
+halves by the sha256 of their label. Our one setting was tuned on the tuning half. Peers stand twice: at
+their best threshold of a sweep on the very part they are judged on, which favours them, and ("as tuned")
+at the threshold that was best on the tuning half, as ours.
 """
 
 import argparse
@@ -27,7 +29,11 @@ from faceloop.clustering.nodes import Nodes
 from faceloop.clustering.params import PartitionParams
 from faceloop.clustering.partition import partition
 from faceloop.params import read_params, section
+from faceloop.reports.material import read_boxes
+from faceloop.reports.truth import TruthSpec, know
 from faceloop.stages.cluster import Params as ClusterParams
+from facestore.records import FaceEmbedding, Footage
+from facestore.tables import column_matrix, read_columns, read_table
 
 Float32Array = NDArray[np.float32]
 Int64Array = NDArray[np.int64]
@@ -167,18 +173,38 @@ def row(part: str, outcome: Outcome) -> str:
     )
 
 
-def read_faces(path: Path) -> tuple[Faces, NDArray[np.bool_]]:
+def read_root(root: Path, except_file: Path | None) -> tuple[Float32Array, NDArray[np.str_]]:
+    """Vectors and people of the main face of each photo, from a root that `faceloop flow --truth folders` filled."""
+    known = know(
+        TruthSpec(file=None, except_file=except_file),
+        list(read_table(root / "footage", "footage", Footage)),
+        read_boxes(root / "faces"),
+        {},
+        [],
+    )
+    table = read_columns(root / "embeddings", "faces", FaceEmbedding, ("face_id", "embedding"))
+    people = [known.person_of_face.get(face_id) for face_id in table["face_id"].to_pylist()]
+    has_truth = np.array([person is not None for person in people])
+    names = np.array([person for person in people if person is not None], dtype=np.str_)
+    return column_matrix(table, "embedding")[has_truth], names
+
+
+def read_faces(path: Path, except_file: Path | None) -> tuple[Faces, NDArray[np.bool_]]:
     """The faces, and which belong to the tuning half (even sha256 of the label)."""
-    with np.load(path) as stored:
-        vectors = stored["vectors"].astype(np.float32)
-        names = stored["labels"].astype(str)
-        quality = stored["quality"] if "quality" in stored else np.ones(len(names))
+    quality = None
+    if path.is_dir():
+        vectors, names = read_root(path, except_file)
+    else:
+        with np.load(path) as stored:
+            vectors = stored["vectors"].astype(np.float32)
+            names = stored["labels"].astype(str)
+            quality = stored.get("quality")
     people, identity = np.unique(names, return_inverse=True)
     is_even = [int(hashlib.sha256(name.encode()).hexdigest(), 16) % 2 == 0 for name in people.tolist()]
     faces = Faces(
         vectors=vectors,
         identity=identity.astype(np.int64),
-        quality=np.asarray(quality, np.float32),
+        quality=np.ones(len(names), np.float32) if quality is None else np.asarray(quality, np.float32),
     )
     return faces, np.asarray(is_even, np.bool_)[identity]
 
@@ -211,8 +237,9 @@ def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("embeddings", nargs="?", type=Path)
+    source.add_argument("faces", nargs="?", type=Path, help="a root of faceloop flow, or an .npz file")
     source.add_argument("--synthetic", type=int, metavar="FACES", help="time ours on made-up vectors")
+    parser.add_argument("--truth-except", type=Path, help="photos whose folder lies, one path a line")
     options = parser.parse_args()
     print("| part | method | setting | P | R | pairwise F | BP | BR | BCubed F | NMI | split | mixed", end="")
     print(" | clusters (people) | cpu s |\n|---|---|---|" + "--:|" * 11)
@@ -221,7 +248,7 @@ def main() -> None:
         print(row(f"synthetic {options.synthetic}", measured("ours", "default", faces, partial(ours, faces, OURS))))
         return
     tuned: dict[str, str] = {}
-    everyone, is_tuning = read_faces(options.embeddings)
+    everyone, is_tuning = read_faces(options.faces, options.truth_except)
     for part, rows in (("tuning", is_tuning), ("held out", ~is_tuning), ("all", is_tuning | True)):
         faces = everyone.at(rows)
         print(row(part, measured("ours", "default", faces, partial(ours, faces, OURS))))
