@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from facestore.errors import ConfigError
 from facestore.ids import JsonValue
@@ -17,7 +18,7 @@ DEFAULT_NAME = "params.yaml"
 class StageParams(BaseModel):
     """A section of params.yaml: frozen, every key required, unknown keys refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Paths(StageParams):
@@ -56,7 +57,7 @@ def read_params(path: Path, overrides: Sequence[str] = ()) -> Tree:
     """
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeError, yaml.YAMLError) as error:
         raise ConfigError(f"cannot read params {path}: {error}") from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{path} must hold a mapping of sections")
@@ -73,7 +74,10 @@ def _override(tree: Tree, override: str) -> None:
         node = node.get(parent) if isinstance(node, dict) else None
     if not found or not isinstance(node, dict) or leaf not in node:
         raise ConfigError(f"--set {override!r}: no such key; write SECTION.KEY=VALUE with a key of params.yaml")
-    node[leaf] = yaml.safe_load(text)
+    try:
+        node[leaf] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override!r}: {text!r} is not a YAML value") from error
 
 
 def section(tree: Mapping[str, JsonValue], name: str, kind: type[Section]) -> Section:
@@ -83,8 +87,18 @@ def section(tree: Mapping[str, JsonValue], name: str, kind: type[Section]) -> Se
     try:
         return kind.model_validate(tree[name])
     except ValidationError as error:
-        lines = [
-            f"{name}.{'.'.join(str(part) for part in problem['loc'])} = {problem['input']!r}: {problem['msg']}"
-            for problem in error.errors()
-        ]
-        raise ConfigError("; ".join(lines)) from error
+        raise ConfigError("; ".join(_explained(name, kind, problem) for problem in error.errors())) from error
+
+
+def _explained(name: str, kind: type[StageParams], problem: ErrorDetails) -> str:
+    key = ".".join([name, *(str(part) for part in problem["loc"])])
+    match problem["type"]:
+        case "missing":
+            return f"{key} is missing; it has no default"
+        case "extra_forbidden":
+            siblings = kind.model_fields if len(problem["loc"]) == 1 else {}
+            return f"{key} = {problem['input']!r}: unknown key" + (
+                f"; keys are {', '.join(siblings)}" if siblings else ""
+            )
+        case _:
+            return f"{key} = {problem['input']!r}: {problem['msg']}"

@@ -1,37 +1,31 @@
 """How a stage runs, whoever calls it: keyed, staged, accounted, published whole, recorded in the ledger."""
 
 import fcntl
-import json
-import os
 import resource
-import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from faceloop.batches import run_batches, run_key_of
 from faceloop.params import Paths, StageParams, Tree, section
 from faceloop.progress import ProgressReporter
 from faceloop.stage import STAGES, Context, Report, Stage, Stopwatch, load_stage
 from facestore.errors import ConfigError, StageError
-from facestore.ids import JsonValue, canonical_json, digest_of
+from facestore.ids import JsonValue, digest_of
 from facestore.ledger import Ledger, StageRun
 from facestore.objects import open_store
 from facestore.publish import (
     Manifest,
     fresh_partial,
     is_intact,
-    partial_path,
     publish,
     read_manifest,
     recover,
-    sync_tree,
 )
 from facestore.sources import open_source
-
-BATCH_FILE = "_batch.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,10 +66,27 @@ def open_workspace(root: Path | None, tree: Tree, *, threads: int, progress: Pro
     for name in STAGES:
         section(tree, name, load_stage(name).params)
     known = {"root", "paths", *STAGES}
-    if unknown := sorted(set(tree) - known):
+    if unknown := sorted(str(name) for name in set(tree) - known):
         raise ConfigError(f"params have unknown sections {unknown}; known are {sorted(known)}")
+    if not isinstance(tree.get("root"), str):
+        raise ConfigError(f"root = {tree.get('root')!r}: must name the folder that everything lives in")
     paths = section(tree, "paths", Paths)
+    _refuse_shared_folders(paths)
     return Workspace(root=root or Path(str(tree["root"])), tree=tree, paths=paths, threads=threads, progress=progress)
+
+
+def _refuse_shared_folders(paths: Paths) -> None:
+    """Publication replaces a whole folder: none may be, or lie in, the folder of another artifact."""
+    artifacts = dict.fromkeys(out for name in STAGES for out in load_stage(name).outs)
+    places = {
+        name: Path("/", str(getattr(paths, name))) for name in Paths.model_fields if "://" not in getattr(paths, name)
+    }
+    for artifact in artifacts:
+        for other, place in places.items():
+            if other != artifact and place.is_relative_to(places[artifact]):
+                raise ConfigError(
+                    f"paths.{other} = {getattr(paths, other)!r}: lies in paths.{artifact}; give it its own"
+                )
 
 
 def run_stage(work: Workspace, name: str, *, batch: str | None = None) -> Outcome:
@@ -85,16 +96,19 @@ def run_stage(work: Workspace, name: str, *, batch: str | None = None) -> Outcom
     """
     stage = load_stage(name)
     params = section(work.tree, name, stage.params)
+    if batch is not None and not stage.is_batched:
+        raise StageError(f"{stage.name} has no batches; run it without --batch")
     work.root.mkdir(parents=True, exist_ok=True)
-    with _only_one(work.root, name if batch is None else f"{name}.{batch}"):
+    with _only_one(work.root, name, batch):
         for out in stage.outs:
             recover(work.path(out))
         inputs = {artifact: _input_manifest(work, stage, artifact) for artifact in stage.ins}
         _refuse_mixed_runs(stage, inputs)
         digests: dict[str, JsonValue] = {artifact: manifest.digest for artifact, manifest in inputs.items()}
         digests |= {external: _source_digest(work.external(external)) for external in stage.externals}
-        run_key = _key(stage, params, digests)
+        run_key = run_key_of(stage, params, digests)
         if (before := _published(work, stage, run_key)) is not None:
+            _adopt(work, stage, params, digests, run_key, before)
             return Outcome(stage=name, run_key=run_key, report=before, was_published_before=True, is_published=True)
         return _run_and_publish(work, stage, params, inputs, digests, run_key, batch)
 
@@ -118,27 +132,52 @@ def _run_and_publish(
         previous={out: work.path(out) if read_manifest(work.path(out)) else None for out in stage.outs},
     )
     if stage.is_batched:
-        report, is_whole = _run_batches(work, stage, params, inputs, context, batch)
-    elif batch is not None:
-        raise StageError(f"{stage.name} has no batches; run it without --batch")
+        report = run_batches(
+            stage,
+            params,
+            context,
+            inputs=inputs,
+            ins={artifact: work.path(artifact) for artifact in stage.ins},
+            outs={out: work.path(out) for out in stage.outs},
+            only=batch,
+        )
     else:
         arguments = {artifact: work.path(artifact) for artifact in stage.ins}
         arguments |= {out: fresh_partial(work.path(out), keep=False) for out in stage.outs}
         externals = {external: work.external(external) for external in stage.externals}
-        report, is_whole = stage.run(**externals, **arguments, params=params, context=context), True
+        report = stage.run(**externals, **arguments, params=params, context=context)
     report.check(stage.name)
-    if not is_whole:
+    if batch is not None:
         return Outcome(stage=stage.name, run_key=run_key, report=report, was_published_before=False, is_published=False)
     outputs: dict[str, JsonValue] = {}
     for out in stage.outs:
         manifest = publish(work.path(out), stage=stage.name, run_key=run_key, counts=report.counts())
         outputs[out] = manifest.digest
-    _record(work, stage, params, digests, outputs, run_key, report, context.stopwatch, started)
+    run = _stage_run(stage, params, digests, outputs, run_key, report, context.stopwatch, started)
+    ledger = Ledger(work.ledger_url())
+    try:
+        ledger.record(run)
+    finally:
+        ledger.close()
     return Outcome(stage=stage.name, run_key=run_key, report=report, was_published_before=False, is_published=True)
 
 
-def _record(
-    work: Workspace,
+def _adopt(
+    work: Workspace, stage: Stage, params: StageParams, inputs: dict[str, JsonValue], run_key: str, report: Report
+) -> None:
+    """Write the ledger's line of a run that was killed after its publication; its timings are lost."""
+    ledger = Ledger(work.ledger_url())
+    try:
+        if ledger.find(run_key) is None:
+            manifests = {out: read_manifest(work.path(out)) for out in stage.outs}
+            outputs: dict[str, JsonValue] = {out: found.digest for out, found in manifests.items() if found}
+            started = time.perf_counter()
+            ledger.record(_stage_run(stage, params, inputs, outputs, run_key, report, Stopwatch(), started))
+    finally:
+        ledger.close()
+
+
+def _stage_run(
     stage: Stage,
     params: StageParams,
     inputs: dict[str, JsonValue],
@@ -147,40 +186,22 @@ def _record(
     report: Report,
     stopwatch: Stopwatch,
     started: float,
-) -> None:
+) -> StageRun:
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     timings: JsonValue = {
         **{what: round(float(seconds), 3) for what, seconds in sorted(stopwatch.seconds.items())},
         "peak_memory_mb": round(peak_mb),
     }
-    ledger = Ledger(work.ledger_url())
-    try:
-        ledger.record(
-            StageRun(
-                run_key=run_key,
-                stage=stage.name,
-                params=params.model_dump(mode="json"),
-                inputs=inputs,
-                outputs=outputs,
-                counts=report.counts(),
-                timings=timings,
-                published_at=datetime.now(UTC),
-                wall_s=round(time.perf_counter() - started, 3),
-            )
-        )
-    finally:
-        ledger.close()
-
-
-def _key(stage: Stage, params: StageParams, inputs: dict[str, JsonValue]) -> str:
-    return digest_of(
-        {
-            "stage": stage.name,
-            "version": stage.version,
-            "params": params.model_dump(mode="json"),
-            "points_at": stage.fingerprint(params),
-            "inputs": inputs,
-        }
+    return StageRun(
+        run_key=run_key,
+        stage=stage.name,
+        params=params.model_dump(mode="json"),
+        inputs=inputs,
+        outputs=outputs,
+        counts=report.counts(),
+        timings=timings,
+        published_at=datetime.now(UTC),
+        wall_s=round(time.perf_counter() - started, 3),
     )
 
 
@@ -221,104 +242,22 @@ def _published(work: Workspace, stage: Stage, run_key: str) -> Report | None:
     return report
 
 
-def _run_batches(
-    work: Workspace,
-    stage: Stage,
-    params: StageParams,
-    inputs: Mapping[str, Manifest],
-    context: Context,
-    only: str | None,
-) -> tuple[Report, bool]:
-    """Run the batches whose inputs changed; reuse the others from the published artifact or a killed run."""
-    keys = _batch_keys(stage, params, inputs)
-    if only is not None and only not in keys:
-        raise StageError(f"{stage.name} has no batch {only!r}; batches are {', '.join(sorted(keys)) or 'none'}")
-    stagings = {out: fresh_partial(work.path(out), keep=True) for out in stage.outs}
-    for staging in stagings.values():
-        for leftover in staging.iterdir():
-            if leftover.name not in keys:
-                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-    total = Report()
-    for batch in context.progress.track([only] if only else sorted(keys), stage.name):
-        done = _finished(stagings, batch, keys[batch])
-        if done is None:
-            _take_over(work, stage, stagings, batch, keys[batch])
-            done = _finished(stagings, batch, keys[batch])
-        if done is None:
-            done = _run_batch(work, stage, params, context, stagings, batch, keys[batch])
-        total.add(done)
-    if only is None and stage.finish is not None:
-        total.add(stage.finish(**stagings, params=params, context=context))
-    return total, only is None
-
-
-def _batch_keys(stage: Stage, params: StageParams, inputs: Mapping[str, Manifest]) -> dict[str, str]:
-    names = {name.partition("/")[0] for manifest in inputs.values() for name in manifest.files if "/" in name}
-    keys = {}
-    for batch in names:
-        digests: dict[str, JsonValue] = {
-            artifact: {name: sha for name, (_, sha) in manifest.files.items() if name.startswith(f"{batch}/")}
-            for artifact, manifest in inputs.items()
-        }
-        keys[batch] = _key(stage, params, digests)
-    return keys
-
-
-def _finished(stagings: Mapping[str, Path], batch: str, key: str) -> Report | None:
-    report = None
-    for staging in stagings.values():
-        path = staging / batch / BATCH_FILE
-        body = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        if body.get("key") != key:
-            return None
-        report = Report.from_counts(body["counts"])
-    return report
-
-
-def _take_over(work: Workspace, stage: Stage, stagings: Mapping[str, Path], batch: str, key: str) -> None:
-    """Hard-link a batch that the published version already has for the same inputs."""
-    published = {out: work.path(out) for out in stage.outs}
-    if _finished(published, batch, key) is not None:
-        for out, staging in stagings.items():
-            shutil.rmtree(staging / batch, ignore_errors=True)
-            shutil.copytree(published[out] / batch, staging / batch, copy_function=os.link)
-
-
-def _run_batch(
-    work: Workspace,
-    stage: Stage,
-    params: StageParams,
-    context: Context,
-    stagings: Mapping[str, Path],
-    batch: str,
-    key: str,
-) -> Report:
-    for staging in stagings.values():
-        shutil.rmtree(staging / batch, ignore_errors=True)
-        (staging / batch).mkdir()
-    arguments = {artifact: work.path(artifact) / batch for artifact in stage.ins}
-    arguments |= {out: staging / batch for out, staging in stagings.items()}
-    report: Report = stage.run(**arguments, params=params, context=context)
-    report.check(f"{stage.name} {batch}")
-    for staging in stagings.values():
-        sync_tree(staging / batch)
-        body = canonical_json({"key": key, "counts": report.counts()})
-        (staging / batch / BATCH_FILE).write_text(body + "\n", encoding="utf-8")
-    return report
-
-
 @contextmanager
-def _only_one(root: Path, stage: str) -> Iterator[None]:
-    """One process at a time runs a stage of a root; the lock goes with the process, however it ends."""
-    with (root / f".{stage}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StageError(f"{stage} is already running in {root}; wait for it to end") from error
+def _only_one(root: Path, stage: str, batch: str | None) -> Iterator[None]:
+    """One process at a time runs a stage of a root, or one each of its batches while none runs the whole.
+
+    The locks go with the process, however it ends.
+    """
+    if batch is not None and Path(batch).name != batch:
+        raise StageError(f"{stage} has no batch {batch!r}")
+    locks = [(f".{stage}.lock", fcntl.LOCK_EX)]
+    if batch is not None:
+        locks = [(f".{stage}.lock", fcntl.LOCK_SH), (f".{stage}.{batch}.lock", fcntl.LOCK_EX)]
+    with ExitStack() as held:
+        for name, kind in locks:
+            lock = held.enter_context((root / name).open("w"))
+            try:
+                fcntl.flock(lock, kind | fcntl.LOCK_NB)
+            except OSError as error:
+                raise StageError(f"{stage} is already running in {root}; wait for it to end") from error
         yield
-
-
-def discard_staged(work: Workspace, stage: str) -> None:
-    """Forget batches that were staged and never published."""
-    for out in load_stage(stage).outs:
-        shutil.rmtree(partial_path(work.path(out)), ignore_errors=True)

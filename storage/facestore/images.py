@@ -21,7 +21,7 @@ def encode_jpeg(image_rgb: UInt8Array, quality: int) -> bytes:
 
 def decode_jpeg(payload: bytes | memoryview) -> UInt8Array:
     """RGB image (h, w, 3) uint8 of JPEG bytes; raises DataError when they are not an image."""
-    image = cv2.imdecode(np.frombuffer(payload, np.uint8), cv2.IMREAD_COLOR_RGB)
+    image = None if not payload else cv2.imdecode(np.frombuffer(payload, np.uint8), cv2.IMREAD_COLOR_RGB)
     if image is None:
         raise DataError(f"{len(payload)} bytes are not a JPEG image")
     return np.asarray(image, dtype=np.uint8)

@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from weakref import WeakValueDictionary
 
 import lmdb
 
@@ -55,26 +57,52 @@ class LmdbWriter:
         self.close(commit=kind is None)
 
 
+@dataclass(slots=True, weakref_slot=True, eq=False)
+class _Opened:
+    """A database as one process has it open; it closes with its last reader."""
+
+    env: Any
+    pid: int
+
+
+# py-lmdb refuses to open a file twice in a process, and a forked child inherits what its parent has open.
+_opened: WeakValueDictionary[tuple[int, int], _Opened] = WeakValueDictionary()
+
+
+def _open_shared(path: Path) -> _Opened:
+    if not path.is_file():
+        raise ShardCorrupt(f"{path} is missing; run the stage that makes it")
+    stat = path.stat()
+    inode = (stat.st_dev, stat.st_ino)
+    known = _opened.get(inode)
+    if known is not None and known.pid == os.getpid():
+        return known
+    if known is not None:
+        known.env.close()  # the parent's: this process opens its own
+    try:
+        env = lmdb.open(str(path), subdir=False, readonly=True, lock=False, readahead=False, max_readers=1)
+        promised_bytes = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
+    except lmdb.Error as error:
+        raise ShardCorrupt(f"{path}: {error}; rebuild it") from error
+    if stat.st_size < promised_bytes:  # reading past the end would kill the process (SIGBUS)
+        env.close()
+        raise ShardCorrupt(f"{path}: {stat.st_size} bytes, its header promises {promised_bytes}; rebuild it")
+    opened = _Opened(env, os.getpid())
+    _opened[inode] = opened
+    return opened
+
+
 class LmdbReader:
     """Reads a published database. Opens on first use and again after a fork; pickles as its path."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._env: Any = None
-        self._pid = -1
+        self._opened: _Opened | None = None
 
     def _open(self) -> Any:
-        if self._env is None or self._pid != os.getpid():
-            if not self._path.is_file():
-                raise ShardCorrupt(f"{self._path} is missing; run the stage that makes it")
-            try:
-                self._env = lmdb.open(
-                    str(self._path), subdir=False, readonly=True, lock=False, readahead=False, max_readers=1
-                )
-            except lmdb.Error as error:
-                raise ShardCorrupt(f"{self._path}: {error}; rebuild it") from error
-            self._pid = os.getpid()
-        return self._env
+        if self._opened is None or self._opened.pid != os.getpid():
+            self._opened = _open_shared(self._path)
+        return self._opened.env
 
     def get(self, key: bytes) -> bytes:
         """The value of a key; raises ShardCorrupt when it is missing."""
@@ -96,9 +124,7 @@ class LmdbReader:
         return self._path
 
     def __setstate__(self, path: Path) -> None:
-        self._path, self._env, self._pid = path, None, -1
+        self._path, self._opened = path, None
 
     def close(self) -> None:
-        if self._env is not None and self._pid == os.getpid():
-            self._env.close()
-        self._env = None
+        self._opened = None

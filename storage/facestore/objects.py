@@ -2,14 +2,16 @@
 
 import os
 import shutil
+import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
 
 from facestore.errors import ConfigError, StoreError
+from facestore.publish import sync_path
 from facestore.s3 import S3Bucket
 
 
@@ -19,7 +21,10 @@ class ObjectStore(Protocol):
     def has(self, key: str) -> bool: ...
 
     def put(self, key: str, path: Path) -> None:
-        """Store a copy of the file under `key`, once: a second put of the same key does nothing."""
+        """Store a copy of the file under `key`, once: a second put of the same key does nothing.
+
+        Raises StoreError when the store cannot take it.
+        """
         ...
 
     def local(self, key: str) -> AbstractContextManager[Path]:
@@ -44,19 +49,28 @@ class FolderStore:
         target = self._path(key)
         if target.is_file():
             return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        waiting = target.with_name(f"{target.name}.{os.getpid()}.partial")
-        waiting.unlink(missing_ok=True)
+        waiting = target.with_name(f"{target.name}.{os.getpid()}-{threading.get_ident()}.partial")
         try:
-            if self.may_link:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._copy(path.resolve(), waiting)  # a link itself must not become the object
+            sync_path(waiting)
+            waiting.rename(target)
+            for folder in (target.parent, target.parent.parent):
+                sync_path(folder)
+        except OSError as error:
+            with suppress(OSError):
+                waiting.unlink()
+            raise StoreError(f"cannot store {key} in {self.root}: {error}; make room or check the folder") from error
+
+    def _copy(self, path: Path, waiting: Path) -> None:
+        waiting.unlink(missing_ok=True)
+        if self.may_link:
+            try:
                 os.link(path, waiting)
-        except OSError:
-            pass  # another disk, or a file system without hard links: copy below
-        if not waiting.exists():
-            shutil.copyfile(path, waiting)
-        with waiting.open("rb") as stream:
-            os.fsync(stream.fileno())
-        waiting.rename(target)
+                return
+            except OSError:
+                pass  # another disk, or a file system without hard links
+        shutil.copyfile(path, waiting)
 
     @contextmanager
     def local(self, key: str) -> Iterator[Path]:

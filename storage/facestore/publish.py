@@ -49,7 +49,8 @@ def recover(path: Path) -> None:
             old.rename(path)
 
 
-def _sync(path: Path) -> None:
+def sync_path(path: Path) -> None:
+    """fsync one file or folder."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -61,8 +62,8 @@ def sync_tree(directory: Path) -> None:
     """fsync every file and folder below `directory`, itself last."""
     for folder, _, names in os.walk(directory, topdown=False):
         for name in names:
-            _sync(Path(folder, name))
-        _sync(Path(folder))
+            sync_path(Path(folder, name))
+        sync_path(Path(folder))
 
 
 def write_manifest(directory: Path, *, stage: str, run_key: str, counts: dict[str, JsonValue]) -> Manifest:
@@ -81,9 +82,9 @@ def write_manifest(directory: Path, *, stage: str, run_key: str, counts: dict[st
     }
     waiting = directory / (MANIFEST + ".partial")
     waiting.write_text(canonical_json(body) + "\n", encoding="utf-8")
-    _sync(waiting)
+    sync_path(waiting)
     waiting.rename(directory / MANIFEST)
-    _sync(directory)
+    sync_path(directory)
     return manifest
 
 
@@ -99,7 +100,7 @@ def read_manifest(directory: Path) -> Manifest | None:
         body = json.loads(path.read_text(encoding="utf-8"))
         files = {name: (entry["bytes"], entry["sha256"]) for name, entry in body["files"].items()}
         return Manifest(stage=body["stage"], run_key=body["run_key"], files=files, counts=body["counts"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is not a manifest ({error}); remove the folder and run the stage again") from error
 
 
@@ -142,7 +143,7 @@ def publish(path: Path, *, stage: str, run_key: str, counts: dict[str, JsonValue
     if path.exists():
         path.rename(_old_path(path))
     staging.rename(path)
-    _sync(path.parent)
+    sync_path(path.parent)
     if _old_path(path).exists():
         shutil.rmtree(_old_path(path))
     return manifest

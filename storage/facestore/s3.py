@@ -6,9 +6,10 @@ Endpoint and credentials come from the standard AWS environment and profiles (`A
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import boto3
+from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -17,6 +18,9 @@ from facestore.errors import StoreError
 _LIMITS = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=5, read_timeout=60)
 _TAKEN = {"PreconditionFailed", "ConditionalRequestConflict"}
 _MISSING = {"404", "NoSuchKey", "NotFound"}
+_FAILED = (BotoCoreError, ClientError, Boto3Error, OSError)
+SINGLE_PUT_BYTES = 1 << 30  # S3 takes at most 5 GiB in one request
+PART_BYTES = 64 << 20  # 10,000 parts: up to 625 GiB a file
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,11 @@ class S3Bucket:
         if not name:
             raise StoreError(f"{url!r} names no bucket; write s3://BUCKET/PREFIX")
         prefix = prefix.strip("/")
-        return cls(name, boto3.client("s3", config=_LIMITS)), prefix + "/" if prefix else ""
+        try:
+            client = boto3.client("s3", config=_LIMITS)
+        except (BotoCoreError, ValueError) as error:
+            raise StoreError(f"cannot open {url}: {error}; check the AWS environment or profile") from error
+        return cls(name, client), prefix + "/" if prefix else ""
 
     def list(self, prefix: str) -> Iterator[tuple[str, int, str]]:
         """Keys below `prefix` with size in bytes and ETag, sorted by key."""
@@ -47,26 +55,43 @@ class S3Bucket:
     def has(self, key: str) -> bool:
         try:
             self.client.head_object(Bucket=self.name, Key=key)
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _MISSING:
+        except _FAILED as error:
+            if isinstance(error, ClientError) and error.response["Error"]["Code"] in _MISSING:
                 return False
             raise StoreError(f"cannot look at s3://{self.name}/{key}: {error}") from error
         return True
 
     def put_once(self, key: str, path: Path) -> None:
         """Upload unless the key exists (conditional write); the loser of a race does nothing."""
+        if self.has(key):
+            return  # saves the upload; the condition below is what decides a race
         try:
             with path.open("rb") as body:
-                self.client.put_object(Bucket=self.name, Key=key, Body=body, IfNoneMatch="*")
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in _TAKEN:
+                if path.stat().st_size <= SINGLE_PUT_BYTES:
+                    self.client.put_object(Bucket=self.name, Key=key, Body=body, IfNoneMatch="*")
+                else:
+                    self._put_parts(key, body)
+        except _FAILED as error:
+            if not (isinstance(error, ClientError) and error.response["Error"]["Code"] in _TAKEN):
                 raise StoreError(f"cannot put s3://{self.name}/{key}: {error}") from error
-        except BotoCoreError as error:
-            raise StoreError(f"cannot put s3://{self.name}/{key}: {error}") from error
+
+    def _put_parts(self, key: str, body: BinaryIO) -> None:
+        """A large file in parts: the object appears, on the same condition, when the last one is in."""
+        place = {"Bucket": self.name, "Key": key}
+        upload = {**place, "UploadId": self.client.create_multipart_upload(**place)["UploadId"]}
+        try:
+            parts: list[dict[str, str | int]] = []
+            while part := body.read(PART_BYTES):
+                answer = self.client.upload_part(**upload, PartNumber=len(parts) + 1, Body=part)
+                parts.append({"PartNumber": len(parts) + 1, "ETag": answer["ETag"]})
+            self.client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts}, IfNoneMatch="*")
+        except BaseException:
+            self.client.abort_multipart_upload(**upload)
+            raise
 
     def fetch(self, key: str, path: Path) -> None:
         """Download to `path`, in blocks."""
         try:
             self.client.download_file(self.name, key, str(path))
-        except (BotoCoreError, ClientError) as error:
+        except _FAILED as error:
             raise StoreError(f"cannot fetch s3://{self.name}/{key}: {error}") from error

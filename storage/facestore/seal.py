@@ -29,5 +29,10 @@ def unseal(record: bytes | memoryview, name: str) -> tuple[dict[str, JsonValue],
         raise ShardCorrupt(f"record {name}: bytes do not match their sha256; rebuild the shard")
     (length,) = _LENGTH.unpack(body[: _LENGTH.size])
     start = _LENGTH.size + length
-    header = json.loads(bytes(body[_LENGTH.size : start]))
+    try:
+        header = json.loads(bytes(body[_LENGTH.size : start]))
+    except ValueError as error:
+        raise ShardCorrupt(f"record {name}: its header is not JSON; rebuild the shard") from error
+    if start > len(body) or not isinstance(header, dict):
+        raise ShardCorrupt(f"record {name}: its layout does not hold; rebuild the shard")
     return header, body[start:]

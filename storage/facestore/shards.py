@@ -59,6 +59,7 @@ def write_shards(
 ) -> list[Written]:
     """Write labelled JPEGs in order; returns where each went. The index comes last: without it there is no split."""
     split_dir.mkdir(parents=True, exist_ok=True)
+    (split_dir / INDEX).unlink(missing_ok=True)
     written: list[Written] = []
     shards: list[JsonValue] = []
     writer: LmdbWriter | None = None
@@ -75,19 +76,52 @@ def write_shards(
             }
             shards.append(entry)
 
-    for row, (label, jpeg) in enumerate(samples):
-        if writer is None or row % samples_per_shard == 0:
-            close_shard()
-            path = split_dir / f"shard-{row // samples_per_shard:05d}.lmdb"
-            writer = LmdbWriter(path)
-        header: dict[str, JsonValue] = {name: getattr(label, name) for name in SampleLabel.__slots__}
-        record = seal(header, jpeg)
-        writer.put(_key(row), record)
-        written.append(Written(shard=path.name, row=row, sha256=record[:32].hex()))
+    try:
+        for row, (label, jpeg) in enumerate(samples):
+            if writer is None or row % samples_per_shard == 0:
+                close_shard()
+                path = split_dir / f"shard-{row // samples_per_shard:05d}.lmdb"
+                writer = LmdbWriter(path)
+            header: dict[str, JsonValue] = {name: getattr(label, name) for name in SampleLabel.__slots__}
+            record = seal(header, jpeg)
+            writer.put(_key(row), record)
+            written.append(Written(shard=path.name, row=row, sha256=record[:32].hex()))
+    except BaseException:
+        if writer is not None:
+            writer.close(commit=False)
+        raise
     close_shard()
     index: JsonValue = {"version": FORMAT_VERSION, "samples": len(written), "shards": shards}
     (split_dir / INDEX).write_text(canonical_json(index) + "\n", encoding="utf-8")
     return written
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shard:
+    file: str
+    samples: int
+    size_bytes: int
+    sha256: str
+
+
+def _read_index(path: Path) -> list[_Shard]:
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+        if index["version"] != FORMAT_VERSION:
+            raise ShardCorrupt(
+                f"{path}: format {index['version']!r}, this reader knows {FORMAT_VERSION}; run pack again"
+            )
+        shards = [
+            _Shard(file=e["file"], samples=int(e["samples"]), size_bytes=int(e["bytes"]), sha256=e["sha256"])
+            for e in index["shards"]
+        ]
+        is_whole = index["samples"] == sum(shard.samples for shard in shards)
+        is_flat = all(Path(shard.file).name == shard.file for shard in shards)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ShardCorrupt(f"{path} is not an index ({error!r}); run pack again") from error
+    if not (is_whole and is_flat):
+        raise ShardCorrupt(f"{path} contradicts itself: sample counts or file names are wrong; run pack again")
+    return shards
 
 
 class ShardReader:
@@ -101,18 +135,16 @@ class ShardReader:
         path = split_dir / INDEX
         if not path.is_file():
             raise ShardCorrupt(f"{split_dir} has no {INDEX}: the split was never finished; run pack again")
-        index = json.loads(path.read_text(encoding="utf-8"))
-        if index.get("version") != FORMAT_VERSION:
-            raise ShardCorrupt(f"{path}: format {index.get('version')}, this reader knows {FORMAT_VERSION}")
-        for entry in index["shards"]:
-            shard = split_dir / entry["file"]
-            if not shard.is_file() or shard.stat().st_size != entry["bytes"]:
-                raise ShardCorrupt(f"{shard}: missing or not {entry['bytes']} bytes; run pack again")
-            if verify_files and file_sha256(shard) != entry["sha256"]:
-                raise ShardCorrupt(f"{shard}: sha256 differs from the index; run pack again")
-        self._readers = [LmdbReader(split_dir / entry["file"]) for entry in index["shards"]]
-        self._ends = list(accumulate(entry["samples"] for entry in index["shards"]))
-        self._samples: int = index["samples"]
+        shards = _read_index(path)
+        for shard in shards:
+            file = split_dir / shard.file
+            if not file.is_file() or file.stat().st_size != shard.size_bytes:
+                raise ShardCorrupt(f"{file}: missing or not {shard.size_bytes} bytes; run pack again")
+            if verify_files and file_sha256(file) != shard.sha256:
+                raise ShardCorrupt(f"{file}: sha256 differs from the index; run pack again")
+        self._readers = [LmdbReader(split_dir / shard.file) for shard in shards]
+        self._ends = list(accumulate(shard.samples for shard in shards))
+        self._samples = self._ends[-1] if self._ends else 0
 
     def __len__(self) -> int:
         return self._samples

@@ -1,6 +1,7 @@
 """Where raw footage comes from: a local folder or an `s3://` prefix, walked recursively and in sorted order."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,24 @@ class Source(Protocol):
         ...
 
 
+def _as_text(path: str) -> str:
+    r"""A file name of any bytes as text: bytes that are not UTF-8, and the backslash itself, become `\xNN`."""
+    return os.fsencode(path).replace(b"\\", rb"\x5c").decode("utf-8", "backslashreplace")
+
+
+def _as_path(text: str) -> str:
+    """The inverse of `_as_text`."""
+    raw = re.sub(rb"\\x([0-9a-f]{2})", lambda match: bytes.fromhex(match[1].decode()), text.encode())
+    return os.fsdecode(raw)
+
+
+def _leaves(path: Path, top: Path) -> bool:
+    try:
+        return not path.resolve().is_relative_to(top)
+    except (RuntimeError, OSError):  # a link that leads to itself
+        return True
+
+
 @dataclass(frozen=True, slots=True)
 class FolderSource:
     root: Path
@@ -42,25 +61,16 @@ class FolderSource:
             folders[:] = [name for name in folders if not name.startswith(".")]
             for name in names:
                 path = Path(folder, name)
-                if name.startswith(".") or not path.resolve().is_relative_to(top) or not path.is_file():
+                if name.startswith(".") or _leaves(path, top) or not path.is_file():
                     continue
-                text = os.fsencode(path.relative_to(top).as_posix()).decode("utf-8", "backslashreplace")
-                found.append((text, path))
+                found.append((_as_text(path.relative_to(top).as_posix()), path))
         for text, path in sorted(found):
             stat = path.stat()
             yield Location(path=text, size_bytes=stat.st_size, version=str(stat.st_mtime_ns))
 
     @contextmanager
     def local(self, location: Location) -> Iterator[Path]:
-        path = self.root / location.path
-        if not path.exists():  # a name that is not UTF-8: find the file whose escaped name this is
-            matches = [
-                child
-                for child in path.parent.iterdir()
-                if os.fsencode(child.name).decode("utf-8", "backslashreplace") == path.name
-            ]
-            path = matches[0] if matches else path
-        yield path
+        yield self.root.resolve() / _as_path(location.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +81,8 @@ class BucketSource:
     def locations(self) -> Iterator[Location]:
         for key, size, etag in self.bucket.list(self.prefix):
             path = key.removeprefix(self.prefix)
-            if path and not path.endswith("/"):
+            is_hidden = any(part.startswith(".") and part != ".." for part in path.split("/"))
+            if path and not path.endswith("/") and not is_hidden:
                 yield Location(path=path, size_bytes=size, version=etag)
 
     @contextmanager

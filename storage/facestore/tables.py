@@ -4,11 +4,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
-from typing import Generic, Self
+from typing import Any, Generic, Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from facestore.errors import DataError
@@ -26,7 +27,9 @@ class TableWriter(Generic[Record]):
         path.parent.mkdir(parents=True, exist_ok=True)
         self._names = tuple(field.name for field in fields(record))
         self._schema = schema_of(record)
-        self._writer = pq.ParquetWriter(path, self._schema, compression="zstd", write_statistics=True)
+        self._writer = pq.ParquetWriter(
+            path, self._schema, compression="zstd", write_statistics=True, write_page_checksum=True
+        )
         self._waiting: list[Record] = []
         self.rows = 0
 
@@ -79,10 +82,14 @@ def read_columns(directory: Path, name: str, record: type[Record], columns: Sequ
     schema = schema_of(record)
     parts = []
     for path in table_files(directory, name):
-        found = pq.read_schema(path)
-        if not found.equals(schema):
-            raise DataError(f"{path}: schema is\n{found}\nexpected\n{schema}\nRun the stage that wrote it again.")
-        parts.append(pq.read_table(path, columns=list(columns) if columns else None, partitioning=None))
+        _check_schema(path, record)
+        try:
+            chosen_columns = list(columns) if columns else None
+            parts.append(
+                pq.read_table(path, columns=chosen_columns, partitioning=None, page_checksum_verification=True)
+            )
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"{path} cannot be read ({error}); run the stage that wrote it again") from error
     chosen = pa.schema([schema.field(column) for column in columns]) if columns else schema
     return pa.concat_tables(parts).combine_chunks() if parts else chosen.empty_table()
 
@@ -91,13 +98,35 @@ def read_table(directory: Path, name: str, record: type[Record]) -> Iterator[Rec
     """Stream a table as records, batch file by batch file, in stored order."""
     lists = [f.name for f in fields(record) if str(f.type).startswith("tuple")]
     for path in table_files(directory, name):
-        if not pq.read_schema(path).equals(schema_of(record)):
-            raise DataError(f"{path}: not the declared schema of {record.__name__}; run the stage again.")
-        for batch in pq.ParquetFile(path).iter_batches(batch_size=ROW_GROUP_ROWS):
-            for row in batch.to_pylist():
+        _check_schema(path, record)
+        for rows in _row_batches(path):
+            for row in rows:
                 for column in lists:
                     row[column] = tuple(row[column])
                 yield record(**row)
+
+
+def _check_schema(path: Path, record: type[Record]) -> None:
+    expected = schema_of(record)
+    try:
+        found = pq.read_schema(path)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path} is not a table ({error}); run the stage that wrote it again") from error
+    if not found.equals(expected):
+        raise DataError(f"{path}: schema is\n{found}\nexpected\n{expected}\nRun the stage that wrote it again.")
+
+
+def _row_batches(path: Path) -> Iterator[list[dict[str, Any]]]:
+    with pq.ParquetFile(path, page_checksum_verification=True) as table:
+        batches = table.iter_batches(batch_size=ROW_GROUP_ROWS)
+        while True:
+            try:
+                batch = next(batches, None)
+            except (pa.ArrowException, OSError) as error:
+                raise DataError(f"{path} cannot be read ({error}); run the stage that wrote it again") from error
+            if batch is None:
+                return
+            yield batch.to_pylist()
 
 
 def column_matrix(table: pa.Table, column: str) -> FloatMatrix:
@@ -107,6 +136,6 @@ def column_matrix(table: pa.Table, column: str) -> FloatMatrix:
     """
     values = table.column(column).combine_chunks()
     flat = np.asarray(values.flatten().to_numpy(zero_copy_only=False), dtype=np.float32)
-    if len(values) and flat.size % len(values):
+    if len(values) and (values.null_count or len(pc.unique(pc.list_value_length(values))) > 1):
         raise DataError(f"column {column}: lists of different lengths; run the stage that wrote it again")
     return flat.reshape(len(values), -1 if len(values) else 0)

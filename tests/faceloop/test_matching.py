@@ -28,9 +28,7 @@ def test_of_two_identities_in_one_cluster_the_smaller_retires_and_names_its_succ
 
 
 def test_a_split_identity_stays_with_the_larger_part_and_the_rest_gets_a_new_id() -> None:
-    found = match_identities(
-        {0: ["a"], 1: ["b", "c"]}, earlier=dict.fromkeys("abc", "p1"), active={"p1"}, taken={"p1"}
-    )
+    found = match_identities({0: ["a"], 1: ["b", "c"]}, earlier=dict.fromkeys("abc", "p1"), active={"p1"}, taken={"p1"})
     assert found.identity_of[1] == "p1"
     assert found.identity_of[0] == identity_id("a", 0)
     assert found.seed_of == {identity_id("a", 0): "a"}

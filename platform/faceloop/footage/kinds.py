@@ -9,7 +9,8 @@ HEAD_BYTES = 512
 _TS_PACKET_BYTES = 188
 _TS_SYNC = 0x47
 _PICTURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"GIF87a", b"GIF89a", b"II*\x00", b"MM\x00*")
-_VIDEOS = (b"\x1aE\xdf\xa3", b"FLV\x01", b"\x00\x00\x01\xba", b"OggS")  # Matroska/WebM, FLV, MPEG-PS, Ogg
+_ASF = b"0&\xb2u\x8ef\xcf\x11"  # Windows Media
+_VIDEOS = (b"\x1aE\xdf\xa3", b"FLV\x01", b"\x00\x00\x01\xba", b"OggS", _ASF)  # Matroska/WebM, FLV, MPEG-PS, Ogg
 _ISO_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")
 _ISO_PICTURES = (b"avif", b"avis", b"heic", b"heix", b"mif1")
 

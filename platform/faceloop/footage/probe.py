@@ -1,5 +1,6 @@
 """What one footage is: size as displayed, rotation, rate, duration, frames; flags for what is unusual."""
 
+import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,11 @@ from facestore.records import FootageKind
 _ORIENTATION_DEGREES = {1: 0, 2: 0, 3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}
 _VARIABLE_RATE_SPREAD = 0.25  # share by which frame gaps may differ before the rate counts as variable
 _QUARTER_TURNS = {90, 270}
+_DRAFT_SCALE = 8
+# What Pillow raises on spoiled files of one format or another (found by changing bytes at random).
+PICTURE_ERRORS = (
+    OSError, SyntaxError, ValueError, EOFError, RuntimeError, ArithmeticError, LookupError, TypeError, struct.error,
+)  # fmt: skip
 Image.MAX_IMAGE_PIXELS = None  # the header check against CaptureSpec.max_pixels comes before any decoding
 SAFE_OPEN = {"protocol_whitelist": "file"}  # a media file may not make the decoder open another file or an address
 
@@ -47,7 +53,7 @@ class CaptureSpec:
 
 def probe(path: Path, spec: CaptureSpec) -> Probe:
     """Probe a file. Raises MediaError with reason `empty_file`, `not_media`, `corrupt_media`, `truncated_media`,
-    `too_large` or `no_video_stream`."""
+    `too_large`, `unknown_codec` or `no_video_stream`."""
     return _probe_video(path, spec) if kind_of(path) == "video" else _probe_image(path, spec)
 
 
@@ -71,11 +77,12 @@ def _probe_image(path: Path, spec: CaptureSpec) -> Probe:
             exif = image.getexif()
             turn = _ORIENTATION_DEGREES.get(exif.get(ExifTags.Base.Orientation, 1), 0)
             captured_at = _exif_time(exif)
-            image.draft("L", (width // 8, height // 8))  # a JPEG decodes at 1/8: truncation still shows
+            if min(width, height) >= _DRAFT_SCALE:  # a JPEG decodes at 1/8: truncation still shows
+                image.draft("L", (width // _DRAFT_SCALE, height // _DRAFT_SCALE))
             image.load()
     except UnidentifiedImageError as error:
         raise MediaError("corrupt_media", "no decoder knows it") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except PICTURE_ERRORS as error:
         reason = "truncated_media" if "truncated" in str(error).lower() else "corrupt_media"
         raise MediaError(reason, str(error)[:200]) from error
     if turn in _QUARTER_TURNS:
@@ -112,19 +119,21 @@ def _probe_video(path: Path, spec: CaptureSpec) -> Probe:
             if not container.streams.video:
                 raise MediaError("no_video_stream")
             stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise MediaError("unknown_codec", "no decoder knows its pictures")
             codec = stream.codec_context.name
             _refuse_huge(stream.codec_context.width, stream.codec_context.height, spec)
-            first = next(iter(container.decode(stream)), None)
+            first = _first_frame(container, stream)
             if first is None:
                 raise MediaError("corrupt_media", "no frame could be decoded")
             turn = -first.rotation % 360
             width, height = first.width, first.height
             captured_at = _container_time(container.metadata.get("creation_time"))
-            promised = stream.frames or None
+            promised = _promised_frames(container, stream)
             has_duration = stream.duration is not None or container.duration is not None
         times_s = _packet_times_s(path)
     except av.FFmpegError as error:
-        raise MediaError("corrupt_media", str(error)[:200]) from error
+        raise MediaError("corrupt_media", error.strerror or str(error)[:200]) from error
     except (ValueError, IndexError, EOFError) as error:
         raise MediaError("corrupt_media", f"{type(error).__name__}: {error}"[:200]) from error
     gaps_s = np.diff(times_s)
@@ -156,12 +165,33 @@ def _probe_video(path: Path, spec: CaptureSpec) -> Probe:
     )
 
 
+def _first_frame(container: av.container.InputContainer, stream: av.VideoStream) -> av.VideoFrame | None:
+    """The first frame that can be decoded: a spoiled beginning does not spoil the rest."""
+    for packet in container.demux(stream):
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            continue
+        if frames:
+            return frames[0]
+    return None
+
+
+def _promised_frames(container: av.container.InputContainer, stream: av.VideoStream) -> int | None:
+    """Frames that the header announces, without those that an MP4's edit list hides from the viewer."""
+    if stream.frames and "mp4" in container.format.name:
+        shown = sum(not entry.is_discard for entry in stream.index_entries)
+        return min(stream.frames, shown) or None
+    return stream.frames or None
+
+
 def _packet_times_s(path: Path) -> npt.NDArray[np.float64]:
-    """Presentation times of all packets, sorted. Demuxing only: microseconds a packet."""
+    """Presentation times of all packets that are to be shown, sorted. Demuxing only: microseconds a packet."""
     with av.open(str(path), options=SAFE_OPEN, metadata_errors="ignore") as container:
         stream = container.streams.video[0]
         base = float(stream.time_base or 1)
-        times = [packet.pts * base for packet in container.demux(stream) if packet.pts is not None]
+        packets = (packet for packet in container.demux(stream) if not packet.is_discard)
+        times = [packet.pts * base for packet in packets if packet.pts is not None]
     return np.array(sorted(times), dtype=np.float64)
 
 

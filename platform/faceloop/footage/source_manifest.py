@@ -1,6 +1,7 @@
 """The source manifest: what people say of their footage (subset, capture time, consent), as CSV or YAML."""
 
 import csv
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -32,7 +33,7 @@ def read_source_manifest(path: Path) -> dict[str, SourceEntry]:
         if path.suffix.lower() in {".yaml", ".yml"}:
             rows = yaml.safe_load(text) or []
         else:
-            rows = list(csv.DictReader(text.splitlines()))
+            rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
     except (OSError, UnicodeError, yaml.YAMLError, csv.Error) as error:
         raise ConfigError(f"cannot read the source manifest {path.name}: {error}") from error
     if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
@@ -66,6 +67,6 @@ def _time(value: object, where: str) -> datetime | None:
         return datetime(value.year, value.month, value.day, tzinfo=UTC)
     try:
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-    except ValueError as error:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise ConfigError(f"{where}: captured_at = {value!r} is not an ISO-8601 time") from error
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

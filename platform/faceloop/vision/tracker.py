@@ -2,7 +2,8 @@
 
 Tracking by detection (as SORT, Bewley et al. 2016): boxes move on at their last velocity and are matched by overlap
 with the Hungarian method; boxes are widened first, because at a few looks a second a walking face leaves its own box
-(buffered IoU: Yang et al., Hard to Track Objects with Irregular Motions, WACV 2023). It prefers to break a tracklet over joining two people: what is broken, clustering rejoins.
+(buffered IoU: Yang et al., Hard to Track Objects with Irregular Motions, WACV 2023). It prefers to break a tracklet
+over joining two people: what is broken, clustering rejoins.
 """
 
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ class Tracker:
         self._params = params
         self._live: list[_Track] = []
         self._numbers = 0
+        self._looked_ms = 0
 
     @property
     def live(self) -> set[int]:
@@ -62,13 +64,15 @@ class Tracker:
         self._live.clear()
 
     def hold(self, pts_ms: int) -> None:
-        """The picture stood still until this time: nobody left it."""
+        """The last picture stood still until this time: nobody who was in it left it."""
         for track in self._live:
-            track.seen_ms = max(track.seen_ms, pts_ms)
-            track.velocity_px_s = np.zeros(4)
+            if track.seen_ms == self._looked_ms:
+                track.seen_ms, track.velocity_px_s = pts_ms, np.zeros(4)
+        self._looked_ms = pts_ms
 
     def update(self, pts_ms: int, boxes_px: Float32Array) -> list[int]:
         """The tracklet number of each box (n, 4) of one picture. Pictures come in order of time."""
+        self._looked_ms = pts_ms
         gap_ms = 1000 * self._params.max_gap_s
         self._live = [track for track in self._live if pts_ms - track.seen_ms <= gap_ms]
         numbers = [-1] * len(boxes_px)
