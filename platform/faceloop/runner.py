@@ -151,7 +151,13 @@ def _run_and_publish(
         return Outcome(stage=stage.name, run_key=run_key, report=report, was_published_before=False, is_published=False)
     outputs: dict[str, JsonValue] = {}
     for out in stage.outs:
-        manifest = publish(work.path(out), stage=stage.name, run_key=run_key, counts=report.counts())
+        manifest = publish(
+            work.path(out),
+            stage=stage.name,
+            run_key=run_key,
+            counts=report.counts(),
+            inputs={artifact: found.digest for artifact, found in inputs.items()},
+        )
         outputs[out] = manifest.digest
     run = _stage_run(stage, params, digests, outputs, run_key, report, context.stopwatch, started)
     ledger = Ledger(work.ledger_url())
@@ -216,6 +222,7 @@ def _input_manifest(work: Workspace, stage: Stage, artifact: str) -> Manifest:
 
 
 def _refuse_mixed_runs(stage: Stage, inputs: Mapping[str, Manifest]) -> None:
+    """Inputs must belong together: of one run where one stage made them, and each made from the others as they are."""
     seen: dict[str, tuple[str, str]] = {}
     for artifact, manifest in inputs.items():
         other, run_key = seen.setdefault(manifest.stage, (artifact, manifest.run_key))
@@ -224,6 +231,11 @@ def _refuse_mixed_runs(stage: Stage, inputs: Mapping[str, Manifest]) -> None:
                 f"{stage.name}: {other} and {artifact} come from different runs of {manifest.stage} "
                 f"(a publication was cut short); run {manifest.stage} again"
             )
+        for source, digest in manifest.inputs.items():
+            if source in inputs and inputs[source].digest != digest:
+                raise StageError(
+                    f"{stage.name}: {artifact} was made from another version of {source}; run {manifest.stage} again"
+                )
 
 
 def _source_digest(url: str) -> str:

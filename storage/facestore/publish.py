@@ -7,6 +7,7 @@ the directory into place. A crash leaves the old version, or `NAME.old`, which `
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ class Manifest:
     run_key: str
     files: dict[str, tuple[int, str]]  # relative POSIX path → (bytes, sha256)
     counts: dict[str, JsonValue]
+    inputs: dict[str, str]  # artifact → content digest it was made from
 
     @property
     def digest(self) -> str:
@@ -66,18 +68,21 @@ def sync_tree(directory: Path) -> None:
         sync_path(Path(folder))
 
 
-def write_manifest(directory: Path, *, stage: str, run_key: str, counts: dict[str, JsonValue]) -> Manifest:
+def write_manifest(
+    directory: Path, *, stage: str, run_key: str, counts: dict[str, JsonValue], inputs: Mapping[str, str]
+) -> Manifest:
     """Hash what lies in `directory` and write its manifest, synced, by rename."""
     files = {
         path.relative_to(directory).as_posix(): (path.stat().st_size, file_sha256(path))
         for path in sorted(directory.rglob("*"))
         if path.is_file() and path.relative_to(directory).as_posix() != MANIFEST
     }
-    manifest = Manifest(stage=stage, run_key=run_key, files=files, counts=counts)
+    manifest = Manifest(stage=stage, run_key=run_key, files=files, counts=counts, inputs=dict(inputs))
     body: JsonValue = {
         "stage": stage,
         "run_key": run_key,
         "counts": counts,
+        "inputs": dict(inputs),
         "files": {name: {"bytes": size, "sha256": sha} for name, (size, sha) in files.items()},
     }
     waiting = directory / (MANIFEST + ".partial")
@@ -99,7 +104,9 @@ def read_manifest(directory: Path) -> Manifest | None:
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
         files = {name: (entry["bytes"], entry["sha256"]) for name, entry in body["files"].items()}
-        return Manifest(stage=body["stage"], run_key=body["run_key"], files=files, counts=body["counts"])
+        return Manifest(
+            stage=body["stage"], run_key=body["run_key"], files=files, counts=body["counts"], inputs=body["inputs"]
+        )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is not a manifest ({error}); remove the folder and run the stage again") from error
 
@@ -132,12 +139,14 @@ def fresh_partial(path: Path, *, keep: bool) -> Path:
     return staging
 
 
-def publish(path: Path, *, stage: str, run_key: str, counts: dict[str, JsonValue]) -> Manifest:
+def publish(
+    path: Path, *, stage: str, run_key: str, counts: dict[str, JsonValue], inputs: Mapping[str, str]
+) -> Manifest:
     """Make the staged directory the published one. The earlier version stays readable until the rename."""
     staging = partial_path(path)
     if not staging.is_dir():
         raise StageError(f"{stage}: nothing staged at {staging}")
-    manifest = write_manifest(staging, stage=stage, run_key=run_key, counts=counts)
+    manifest = write_manifest(staging, stage=stage, run_key=run_key, counts=counts, inputs=inputs)
     sync_tree(staging)
     recover(path)
     if path.exists():

@@ -147,7 +147,7 @@ class World:
         for name in _STAGE:
             staging = fresh_partial(work.path(name), keep=False)
             counts = self._write_one(name, staging)
-            publish(work.path(name), stage=_STAGE[name], run_key=f"run-{_STAGE[name]}", counts=counts)
+            publish(work.path(name), stage=_STAGE[name], run_key=f"run-{_STAGE[name]}", counts=counts, inputs={})
             if name == upto:
                 break
         ledger = Ledger(work.ledger_url())

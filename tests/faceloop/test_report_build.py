@@ -219,7 +219,7 @@ def test_replaced_inputs_are_called_out_of_date(tmp_path: Path) -> None:
     work = World().write(tmp_path)
     fresh_partial(work.path("clusters"), keep=False)
     counts: dict[str, JsonValue] = {"in": 0, "published": 0, "rejected": {}, "pending": {}}
-    publish(work.path("clusters"), stage="cluster", run_key="newer", counts=counts)
+    publish(work.path("clusters"), stage="cluster", run_key="newer", counts=counts, inputs={})
     ledger = Ledger(work.ledger_url())
     ledger.record(
         StageRun(

@@ -196,3 +196,10 @@ def test_a_root_may_have_any_name(tmp_path: Path, face_source: Path, done: Works
     run_stage(work, "ingest")
     assert digests_of(work, "footage") == digests_of(done, "footage")
     assert any(work.root.iterdir())
+
+
+def test_inputs_that_were_made_from_other_inputs_are_refused(work: Workspace, face_source: Path) -> None:
+    changed = open_root(work.root, tree_of(face_source, "detect.best_shots=1"))
+    run_stage(changed, "detect")
+    with pytest.raises(StageError, match="embeddings was made from another version of faces; run embed again"):
+        run_stage(changed, "cluster")

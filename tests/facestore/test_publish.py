@@ -26,7 +26,7 @@ def _publish(path: Path, files: dict[str, bytes], run_key: str = "k") -> None:
     for name, payload in files.items():
         (staging / name).parent.mkdir(parents=True, exist_ok=True)
         (staging / name).write_bytes(payload)
-    publish(path, stage="detect", run_key=run_key, counts={"in": 1})
+    publish(path, stage="detect", run_key=run_key, counts={"in": 1}, inputs={})
 
 
 def test_a_published_folder_verifies_and_reads_back(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_a_kill_while_staging_leaves_nothing_behind_in_the_next_run(tmp_path: Pa
     path = tmp_path / "faces"
     staging = fresh_partial(path, keep=False)
     (staging / "torn").write_bytes(b"x")
-    write_manifest(staging, stage="detect", run_key="k", counts={})
+    write_manifest(staging, stage="detect", run_key="k", counts={}, inputs={})
     assert list(fresh_partial(path, keep=True).iterdir())
     assert not list(fresh_partial(path, keep=False).iterdir())
 
@@ -101,7 +101,7 @@ def _die(_: object) -> None:
 def _publish_staged(path: Path) -> None:
     partial_path(path).mkdir()
     (partial_path(path) / "t").write_bytes(b"new")
-    publish(path, stage="detect", run_key="k2", counts={})
+    publish(path, stage="detect", run_key="k2", counts={}, inputs={})
 
 
 @given(bit=st.integers(0, 10_000), kept=st.integers(0, 10_000), is_cut=st.booleans())
@@ -155,4 +155,4 @@ def test_equal_runs_write_equal_manifests(tmp_path: Path) -> None:
 
 def test_publishing_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="nothing staged"):
-        publish(tmp_path / "faces", stage="detect", run_key="k", counts={})
+        publish(tmp_path / "faces", stage="detect", run_key="k", counts={}, inputs={})

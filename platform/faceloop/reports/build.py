@@ -93,7 +93,9 @@ def build_report(work: Workspace, *, truth: TruthSpec | None, limits: Limits = L
     metrics |= {f"truth.{name}": value for name, value in (scores.to_json() if scores else {}).items()}
     (staging / METRICS).write_text(_lines_of_json(metrics), encoding="utf-8")
     names = _save_plots(staging / PLOTS, page)
-    publish(directory, stage="report", run_key=_run_key(artifacts, truth), counts={"identities": page.identities})
+    publish(
+        directory, stage="report", run_key=_run_key(artifacts, truth), counts={"identities": page.identities}, inputs={}
+    )
     return ReportFiles(
         directory=directory,
         page=directory / PAGE,

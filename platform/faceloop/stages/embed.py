@@ -1,6 +1,6 @@
 """embed: crops to unit vectors and tracklet templates, under one embedding contract; near-duplicates marked."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from pydantic import Field
@@ -12,6 +12,7 @@ from faceloop.vision.arrays import Float32Array
 from faceloop.vision.choice import ModelParams
 from faceloop.vision.models import embedding_contract
 from facestore.crops import CropReader
+from facestore.ids import canonical_json
 from facestore.records import Face, FaceEmbedding, NearDuplicate, TrackletTemplate
 from facestore.tables import TableWriter, column_matrix, read_columns, write_table
 
@@ -77,8 +78,11 @@ def run(*, faces: In, crops: In, embeddings: Out, params: Params, context: Conte
 
 
 def finish(*, embeddings: Out, params: Params, context: Context) -> Report:
-    """Once all batches are there: mark crops that nearly repeat another one of their subset."""
+    """Once all batches are there: write the contract down, mark crops that nearly repeat another of their subset."""
     report = Report()
+    contract = embedding_contract(params.model.load(), precision=params.model.precision)
+    spelled = canonical_json({"contract_id": contract.contract_id, **asdict(contract)})
+    (embeddings / "contract.json").write_text(spelled + "\n", encoding="utf-8")
     table = read_columns(embeddings, "faces", FaceEmbedding, ("face_id", "tracklet_id", "embedding"))
     templates = read_columns(embeddings, "templates", TrackletTemplate, ("tracklet_id", "subset"))
     subset_of = dict(zip(*(templates[name].to_pylist() for name in ("tracklet_id", "subset")), strict=True))
