@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from faceloop.boxes import pairwise_iou
 from faceloop.vision.keepids import EarlierFaces, read_earlier_faces
-from faceloop.vision.tracker import pairwise_iou
 from facestore.ids import face_id
 
 BOXES = st.lists(

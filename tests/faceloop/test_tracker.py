@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from faceloop.vision.tracker import Tracker, TrackerParams, pairwise_iou
+from faceloop.boxes import pairwise_iou
+from faceloop.vision.tracker import Tracker, TrackerParams
 
 PARAMS = TrackerParams(max_gap_s=0.7, min_overlap=0.25, buffer=0.4)
 CORNERS = st.tuples(st.floats(-50, 500, width=32), st.floats(-50, 500, width=32))

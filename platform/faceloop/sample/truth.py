@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
+from faceloop.boxes import pairwise_iou
 from facestore.errors import DataError
 
 TRUTH_NAME = "truth.json"
@@ -124,13 +125,7 @@ class Truth:
 
 def iou(first: Box, second: Box) -> float:
     """Intersection over union of two boxes, in [0, 1]; 0 where either has no area."""
-    width = min(first[2], second[2]) - max(first[0], second[0])
-    height = min(first[3], second[3]) - max(first[1], second[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    inside = width * height
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (first, second)]
-    return inside / (areas[0] + areas[1] - inside)
+    return float(pairwise_iou(first, second)[0, 0])
 
 
 def dump_truth(truth: Truth) -> str:

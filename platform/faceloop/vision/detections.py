@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from faceloop.boxes import pairwise_iou
 from faceloop.vision.arrays import BoolArray, Float32Array, UInt8Array
 from facestore.errors import DataError
 
@@ -120,17 +121,11 @@ def suppress_overlaps(boxes_xyxy_px: Float32Array, scores: Float32Array, *, max_
     `boxes_xyxy_px` (n, 4), `scores` (n,), `max_iou` in [0, 1]: a box over it with a better one is dropped.
     """
     order = np.lexsort((*boxes_xyxy_px.T[::-1], -scores))[:MAX_CANDIDATES]
-    x1, y1, x2, y2 = boxes_xyxy_px[order].astype(np.float64).T
-    areas = np.maximum(x2 - x1, 0) * np.maximum(y2 - y1, 0)
+    boxes = boxes_xyxy_px[order]
     is_open = np.ones(len(order), dtype=np.bool_)
     kept = []
     for i in range(len(order)):
-        if not is_open[i]:
-            continue
-        kept.append(i)
-        shared_w = np.minimum(x2[i], x2[i + 1 :]) - np.maximum(x1[i], x1[i + 1 :])
-        shared_h = np.minimum(y2[i], y2[i + 1 :]) - np.maximum(y1[i], y1[i + 1 :])
-        shared = np.maximum(shared_w, 0) * np.maximum(shared_h, 0)
-        union = areas[i] + areas[i + 1 :] - shared
-        is_open[i + 1 :] &= shared <= max_iou * union
+        if is_open[i]:
+            kept.append(i)
+            is_open[i + 1 :] &= pairwise_iou(boxes[i], boxes[i + 1 :])[0] <= max_iou
     return np.asarray(order[kept], dtype=np.intp)

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.optimize import linear_sum_assignment
 
+from faceloop.boxes import pairwise_iou
 from faceloop.vision.arrays import Float32Array
-from faceloop.vision.tracker import pairwise_iou
 from facestore.ids import face_id
 from facestore.records import Face
 from facestore.tables import column_matrix, read_columns

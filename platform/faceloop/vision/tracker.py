@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
+from faceloop.boxes import pairwise_iou
+
 Float32Array = npt.NDArray[np.float32]
 
 _SIZE_RATIO = 1.7  # a face does not grow faster between two looks
@@ -32,17 +34,6 @@ class _Track:
     box: npt.NDArray[np.float64]
     velocity_px_s: npt.NDArray[np.float64]
     seen_ms: int
-
-
-def pairwise_iou(first: Float32Array, second: Float32Array) -> npt.NDArray[np.float64]:
-    """IoU of boxes (n, 4) and (m, 4) as x1, y1, x2, y2; (n, m) in [0, 1]."""
-    a, b = first.astype(np.float64)[:, None, :], second.astype(np.float64)[None, :, :]
-    width = np.clip(np.minimum(a[..., 2], b[..., 2]) - np.maximum(a[..., 0], b[..., 0]), 0, None)
-    height = np.clip(np.minimum(a[..., 3], b[..., 3]) - np.maximum(a[..., 1], b[..., 1]), 0, None)
-    inner = width * height
-    area_a = (a[..., 2] - a[..., 0]) * (a[..., 3] - a[..., 1])
-    area_b = (b[..., 2] - b[..., 0]) * (b[..., 3] - b[..., 1])
-    return np.asarray(inner / np.maximum(area_a + area_b - inner, 1e-9))
 
 
 class Tracker:
