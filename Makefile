@@ -12,8 +12,8 @@ env: .venv/.ready
 	VIRTUAL_ENV=.venv $(PY)/uv pip install -q --no-deps --no-build-isolation -e . && touch $@
 
 demo: env
-	$(PY)/faceloop sample-footage $(DEMO)/footage
-	$(PY)/faceloop flow $(DEMO)/footage --root $(DEMO) --truth $(DEMO)/footage/truth.json
+	$(PY)/faceloop sample-footage $(DEMO)/sample-footage
+	$(PY)/faceloop flow $(DEMO)/sample-footage --root $(DEMO) --truth $(DEMO)/sample-footage/truth.json
 
 test: env
 	$(PY)/python -m pytest

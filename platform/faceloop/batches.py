@@ -37,8 +37,11 @@ def run_batches(
     ins: Mapping[str, Path],
     outs: Mapping[str, Path],
     only: str | None,
+    again: bool,
 ) -> Report:
-    """Fill the staging folders of `outs`, or just batch `only`; batches that are there for the same key are kept.
+    """Fill the staging folders of `outs`, or just batch `only`.
+
+    Batches that are there for the same key are kept, unless `again`.
 
     Raises StageError for an unknown batch or an item that was lost.
     """
@@ -52,8 +55,8 @@ def run_batches(
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
     total = Report()
     for batch in context.progress.track([only] if only else sorted(keys), stage.name):
-        done = _finished(stagings, batch, keys[batch])
-        if done is None and _take_over(outs, stagings, batch, keys[batch]):
+        done = None if again else _finished(stagings, batch, keys[batch])
+        if done is None and not again and _take_over(outs, stagings, batch, keys[batch]):
             done = _finished(stagings, batch, keys[batch])
         if done is None:
             done = _run_batch(stage, params, context, ins, stagings, batch, keys[batch])

@@ -56,13 +56,14 @@ def run(
     batch: Annotated[
         str | None, typer.Option("--batch", help="Only this batch; staged until a run without it.")
     ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Run it although it is published for these inputs.")] = False,
     root: RootOption = None,
     params: ParamsOption = None,
     overrides: SetOption = None,
     threads: ThreadsOption = os.cpu_count() or 1,
 ) -> None:
     """Run one stage. Prints one line of JSON: state and counts."""
-    outcome = run_stage(_workspace(root, params, overrides, threads), stage, batch=batch)
+    outcome = run_stage(_workspace(root, params, overrides, threads), stage, batch=batch, again=again)
     typer.echo(json.dumps(_summary(outcome), ensure_ascii=False))
 
 
@@ -105,7 +106,7 @@ def sample_footage(
     directory: Annotated[Path, typer.Argument(help="A new or empty folder.")],
     seed: Annotated[int, typer.Option(help="Another seed gives other motion and light.")] = 7,
 ) -> None:
-    """Make sample footage: clips and photos of nine people with real difficulties, and a truth file."""
+    """Make sample footage: clips and photos of eight people with real difficulties, and a truth file."""
     from faceloop.sample.build import build_sample_footage
 
     summary = build_sample_footage(directory, seed=seed, progress=ConsoleProgress().say)

@@ -4,8 +4,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from faceloop.params import section
 from faceloop.runner import Outcome, Workspace, run_stage
-from faceloop.stage import STAGES
+from faceloop.stage import STAGES, load_stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +22,9 @@ def run_flow(work: Workspace, clock: Callable[[], float] = time.perf_counter) ->
 
     Raises what `run_stage` raises: bad footage is quarantined and never stops a flow.
     """
+    for name in STAGES:
+        stage = load_stage(name)
+        stage.fingerprint(section(work.tree, name, stage.params))  # models there, licences accepted: before work starts
     times = []
     for name in STAGES:
         start = clock()

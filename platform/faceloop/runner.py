@@ -24,6 +24,7 @@ from facestore.publish import (
     publish,
     read_manifest,
     recover,
+    refuse_foreign,
 )
 from facestore.sources import open_source
 
@@ -71,26 +72,32 @@ def open_workspace(root: Path | None, tree: Tree, *, threads: int, progress: Pro
     if not isinstance(tree.get("root"), str):
         raise ConfigError(f"root = {tree.get('root')!r}: must name the folder that everything lives in")
     paths = section(tree, "paths", Paths)
-    _refuse_shared_folders(paths)
-    return Workspace(root=root or Path(str(tree["root"])), tree=tree, paths=paths, threads=threads, progress=progress)
+    work = Workspace(root=root or Path(str(tree["root"])), tree=tree, paths=paths, threads=threads, progress=progress)
+    _refuse_shared_folders(work)
+    return work
 
 
-def _refuse_shared_folders(paths: Paths) -> None:
-    """Publication replaces a whole folder: none may be, or lie in, the folder of another artifact."""
+def _refuse_shared_folders(work: Workspace) -> None:
+    """Publication replaces a whole folder: none may be, lie in or hold the source, the store or another artifact."""
     artifacts = dict.fromkeys(out for name in STAGES for out in load_stage(name).outs)
     places = {
-        name: Path("/", str(getattr(paths, name))) for name in Paths.model_fields if "://" not in getattr(paths, name)
+        name: Path(work.external(name)).resolve()
+        for name in Paths.model_fields
+        if "://" not in getattr(work.paths, name)
     }
     for artifact in artifacts:
         for other, place in places.items():
-            if other != artifact and place.is_relative_to(places[artifact]):
+            if other != artifact and (place.is_relative_to(places[artifact]) or places[artifact].is_relative_to(place)):
                 raise ConfigError(
-                    f"paths.{other} = {getattr(paths, other)!r}: lies in paths.{artifact}; give it its own"
+                    f"paths.{other} {str(place)!r} and paths.{artifact} {str(places[artifact])!r} share a folder, and "
+                    "publishing an artifact replaces its folder; give them folders of their own"
                 )
 
 
-def run_stage(work: Workspace, name: str, *, batch: str | None = None) -> Outcome:
+def run_stage(work: Workspace, name: str, *, batch: str | None = None, again: bool = False) -> Outcome:
     """Run one stage, or one batch of a batched stage (staged, and published by the run without `batch`).
+
+    `again` runs it although it is published, for instance because the object store was lost.
 
     Raises StageError when an input is missing or mixed, another process runs the stage, or an item was lost.
     """
@@ -102,15 +109,16 @@ def run_stage(work: Workspace, name: str, *, batch: str | None = None) -> Outcom
     with _only_one(work.root, name, batch):
         for out in stage.outs:
             recover(work.path(out))
+            refuse_foreign(work.path(out))
         inputs = {artifact: _input_manifest(work, stage, artifact) for artifact in stage.ins}
         _refuse_mixed_runs(stage, inputs)
         digests: dict[str, JsonValue] = {artifact: manifest.digest for artifact, manifest in inputs.items()}
         digests |= {external: _source_digest(work.external(external)) for external in stage.externals}
         run_key = run_key_of(stage, params, digests)
-        if (before := _published(work, stage, run_key)) is not None:
+        if not again and (before := _published(work, stage, run_key)) is not None:
             _adopt(work, stage, params, digests, run_key, before)
             return Outcome(stage=name, run_key=run_key, report=before, was_published_before=True, is_published=True)
-        return _run_and_publish(work, stage, params, inputs, digests, run_key, batch)
+        return _run_and_publish(work, stage, params, inputs, digests, run_key, batch, again)
 
 
 def _run_and_publish(
@@ -121,6 +129,7 @@ def _run_and_publish(
     digests: dict[str, JsonValue],
     run_key: str,
     batch: str | None,
+    again: bool,
 ) -> Outcome:
     started = time.perf_counter()
     context = Context(
@@ -140,6 +149,7 @@ def _run_and_publish(
             ins={artifact: work.path(artifact) for artifact in stage.ins},
             outs={out: work.path(out) for out in stage.outs},
             only=batch,
+            again=again,
         )
     else:
         arguments = {artifact: work.path(artifact) for artifact in stage.ins}

@@ -76,7 +76,7 @@ class FolderStore:
     def local(self, key: str) -> Iterator[Path]:
         path = self._path(key)
         if not path.is_file():
-            raise StoreError(f"object {key} is missing from {self.root}; run ingest again")
+            raise StoreError(f"object {key} is missing from {self.root}; run ingest --again")
         yield path
 
 

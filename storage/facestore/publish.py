@@ -51,6 +51,12 @@ def recover(path: Path) -> None:
             old.rename(path)
 
 
+def refuse_foreign(path: Path) -> None:
+    """Raises StageError where a folder that we did not publish stands in the way: it would be replaced."""
+    if path.exists() and not (path / MANIFEST).is_file() and (not path.is_dir() or any(path.iterdir())):
+        raise StageError(f"{path} is no artifact of ours and would be replaced; move it, or choose another root")
+
+
 def sync_path(path: Path) -> None:
     """fsync one file or folder."""
     handle = os.open(path, os.O_RDONLY)
@@ -149,6 +155,7 @@ def publish(
     manifest = write_manifest(staging, stage=stage, run_key=run_key, counts=counts, inputs=inputs)
     sync_tree(staging)
     recover(path)
+    refuse_foreign(path)
     if path.exists():
         path.rename(_old_path(path))
     staging.rename(path)

@@ -203,3 +203,32 @@ def test_inputs_that_were_made_from_other_inputs_are_refused(work: Workspace, fa
     run_stage(changed, "detect")
     with pytest.raises(StageError, match="embeddings was made from another version of faces; run embed again"):
         run_stage(changed, "cluster")
+
+
+def test_a_source_where_an_artifact_goes_is_refused_and_stays(tmp_path: Path, face_source: Path) -> None:
+    source = tmp_path / "footage"
+    shutil.copytree(face_source, source)
+    before = sorted(source.rglob("*"))
+    for root in (tmp_path, source / "out", source):
+        with pytest.raises(ConfigError, match="share a folder"):
+            open_root(root, tree_of(source))
+    assert sorted(source.rglob("*")) == before
+
+
+def test_a_folder_that_is_no_artifact_is_never_replaced(tmp_path: Path, face_source: Path) -> None:
+    (tmp_path / "footage").mkdir()
+    (tmp_path / "footage" / "holiday.jpg").write_bytes(b"dear")
+    with pytest.raises(StageError, match="no artifact of ours"):
+        run_stage(open_root(tmp_path, tree_of(face_source)), "ingest")
+    assert (tmp_path / "footage" / "holiday.jpg").read_bytes() == b"dear"
+
+
+def test_a_lost_object_store_is_filled_by_running_ingest_again(work: Workspace) -> None:
+    shutil.rmtree(work.root / "objects")
+    assert run_stage(work, "ingest").was_published_before
+    assert not (work.root / "objects").exists()
+    assert not run_stage(work, "ingest", again=True).was_published_before
+    with pytest.raises(StageError, match="wait for it"), (work.root / ".detect.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        run_stage(work, "detect", again=True)
+    assert run_stage(work, "detect", again=True).report.published > 0

@@ -53,7 +53,7 @@ class OnnxRuntimeSession:
         if name not in available:
             raise ConfigError(
                 f"provider {provider!r} needs {name}, this onnxruntime has {', '.join(available)}; "
-                "set provider to 'cpu', or install the `gpu` extra on a machine with that device"
+                "set provider to 'cpu', or put onnxruntime-gpu in place of onnxruntime on a machine with that device"
             )
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = threads
