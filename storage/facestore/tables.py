@@ -17,7 +17,7 @@ from facestore.records import Record, schema_of
 
 FloatMatrix = npt.NDArray[np.float32]
 
-ROW_GROUP_ROWS = 16_384
+ROW_GROUP_ROWS = 4_096  # records that wait in memory; a face embedding takes 4 kB as Python floats
 
 
 class TableWriter(Generic[Record]):

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 from PIL import Image, ImageOps
 
-from faceloop.footage.probe import SAFE_OPEN
+from faceloop.footage.probe import PICTURE_ERRORS, SAFE_OPEN
 from faceloop.footage.sampling import (
     THUMBNAIL_HEIGHT_PX,
     THUMBNAIL_WIDTH_PX,
@@ -27,6 +27,7 @@ from facestore.errors import MediaError
 
 UInt8Array = npt.NDArray[np.uint8]
 
+_CLOCK_RESET_MS = 1000  # a step back in time by more is a recorder that started its clock anew
 _TURN = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
 
@@ -97,15 +98,49 @@ def read_photo(path: Path) -> Picture:
     """A photo, upright by its EXIF orientation. Raises MediaError `truncated_media` or `corrupt_media`."""
     try:
         with Image.open(path) as image:
-            upright = np.asarray(ImageOps.exif_transpose(image).convert("RGB"), dtype=np.uint8)
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+            upright = np.asarray(_eight_bits(ImageOps.exif_transpose(image)).convert("RGB"), dtype=np.uint8)
+    except PICTURE_ERRORS as error:
         reason = "truncated_media" if "truncated" in str(error).lower() else "corrupt_media"
         raise MediaError(reason, str(error)[:200]) from error
     return Picture(pts_ms=0, frame=np.ascontiguousarray(upright[:, :, ::-1]), rotation=0)
 
 
-def read_video(path: Path, sampling: SamplingParams, rotation: int, tally: Tally) -> Iterator[Picture]:
-    """The pictures of a video that are worth a look, in order of time.
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Pillow clips 16-bit grey to white when it converts it; keep the high byte instead."""
+    if not image.mode.startswith("I;16"):
+        return image
+    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+
+
+class _Clock:
+    """Presentation times that only go forward."""
+
+    def __init__(self) -> None:
+        self._last_ms: int | None = None
+        self._shift_ms = 0
+        self.resets = 0
+
+    def read(self, time_s: float | None) -> int | None:
+        """Time of a frame, ms; None where it is not later than the frame before. After a reset time goes on."""
+        last_ms = self._last_ms
+        if last_ms is None:
+            self._last_ms = 0 if time_s is None else round(1000 * time_s)
+            return self._last_ms
+        now_ms = last_ms + 1 if time_s is None else round(1000 * time_s) + self._shift_ms
+        if now_ms < last_ms - _CLOCK_RESET_MS:
+            self._shift_ms += last_ms + 1 - now_ms
+            self.resets += 1
+            now_ms = last_ms + 1
+        if now_ms <= last_ms:
+            return None
+        self._last_ms = now_ms
+        return now_ms
+
+
+def read_video(
+    path: Path, sampling: SamplingParams, rotation: int, tally: Tally, *, threads: int = 1
+) -> Iterator[Picture]:
+    """The pictures of a video that are worth a look, in order of time; a scene ends where its clock was set back.
 
     Broken packets are counted in `tally` and passed over. Raises MediaError `corrupt_media` when it cannot be opened.
     """
@@ -114,15 +149,16 @@ def read_video(path: Path, sampling: SamplingParams, rotation: int, tally: Tally
         with av.open(str(path), options=SAFE_OPEN, metadata_errors="ignore") as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
-            last_ms, still_until_ms = -1, None
+            stream.codec_context.thread_count = threads
+            clock, resets, still_until_ms = _Clock(), 0, None
             for frame in _frames(container, stream, tally):
                 tally.frames_decoded += 1
-                pts_ms = round(1000 * frame.time) if frame.time is not None else last_ms + 1
-                if pts_ms <= last_ms or not selector.is_due(pts_ms):
+                pts_ms = clock.read(frame.time)
+                if pts_ms is None or not selector.is_due(pts_ms):
                     continue
-                last_ms = pts_ms
                 choice = selector.choose(pts_ms, _thumbnail(frame))
-                tally.scene_cuts += choice.is_cut
+                is_cut = choice.is_kept and (choice.is_cut or clock.resets > resets)
+                tally.scene_cuts += is_cut
                 tally.frames_near_duplicate += not choice.is_kept
                 if not choice.is_kept:
                     still_until_ms = pts_ms
@@ -131,10 +167,10 @@ def read_video(path: Path, sampling: SamplingParams, rotation: int, tally: Tally
                     pts_ms=pts_ms,
                     frame=frame,
                     rotation=rotation,
-                    is_cut=choice.is_cut,
+                    is_cut=is_cut,
                     still_until_ms=still_until_ms,
                 )
-                still_until_ms = None
+                still_until_ms, resets = None, clock.resets
     except (av.FFmpegError, IndexError) as error:
         raise MediaError("corrupt_media", str(error)[:200]) from error
 
@@ -149,6 +185,7 @@ def _frames(container: av.container.InputContainer, stream: av.VideoStream, tall
         except av.FFmpegError:  # the file ends or breaks here: what was read counts
             tally.decode_errors += 1
             return
+        tally.decode_errors += packet.is_corrupt
         try:
             yield from packet.decode()
         except av.FFmpegError:

@@ -14,11 +14,7 @@ THUMBNAIL_WIDTH_PX, THUMBNAIL_HEIGHT_PX = 64, 36
 _LEVELS = 256
 _BINS = 16
 _BIN_SHIFT = 4  # 256 levels to 16 bins
-_CHANNELS = 3
-_ROWS, _COLUMNS = np.indices((THUMBNAIL_HEIGHT_PX, THUMBNAIL_WIDTH_PX))
-_QUADRANT = 2 * (_ROWS >= THUMBNAIL_HEIGHT_PX // 2) + (_COLUMNS >= THUMBNAIL_WIDTH_PX // 2)  # 0 to 3
-_HISTOGRAMS = 4 * _CHANNELS
-_FIRST_BIN = _BINS * (_CHANNELS * _QUADRANT[..., None] + np.arange(_CHANNELS))  # of each cell and channel
+_QUADRANTS = [(rows, columns) for rows in (slice(0, 18), slice(18, 36)) for columns in (slice(0, 32), slice(32, 64))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,14 +33,14 @@ class Choice:
 
 def histogram_distance(first: Thumbnail, second: Thumbnail) -> float:
     """Mean half-L1 distance of colour histograms (16 bins a channel) over the four quadrants, [0, 1]."""
-    apart = np.abs(_histograms(first) - _histograms(second)).sum(axis=1)
-    return float(np.mean(apart / (2 * _QUADRANT.size // 4)))
-
-
-def _histograms(thumbnail: Thumbnail) -> npt.NDArray[np.int64]:
-    """Cell counts, (quadrants × channels, bins)."""
-    places = _FIRST_BIN + (thumbnail >> _BIN_SHIFT)
-    return np.bincount(places.ravel(), minlength=_HISTOGRAMS * _BINS).reshape(_HISTOGRAMS, _BINS)
+    distances = []
+    for rows, columns in _QUADRANTS:
+        a, b = first[rows, columns], second[rows, columns]
+        for channel in range(3):
+            counts_a = np.bincount(a[..., channel].ravel() >> _BIN_SHIFT, minlength=_BINS)
+            counts_b = np.bincount(b[..., channel].ravel() >> _BIN_SHIFT, minlength=_BINS)
+            distances.append(float(np.abs(counts_a - counts_b).sum()) / (2 * a[..., channel].size))
+    return float(np.mean(distances))
 
 
 def correlation(first: Thumbnail, second: Thumbnail) -> float:

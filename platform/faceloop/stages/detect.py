@@ -13,7 +13,7 @@ from faceloop.params import StageParams
 from faceloop.stage import Context, In, Out, Report
 from faceloop.vision.align import are_alignable
 from faceloop.vision.choice import ModelParams
-from faceloop.vision.detections import Detections, Detector
+from faceloop.vision.detections import Detections
 from faceloop.vision.faces import FaceLimits, measure_faces
 from faceloop.vision.keepids import EarlierFaces, read_earlier_faces
 from faceloop.vision.lookout import LookParams, look_at_frame, look_at_photo
@@ -80,7 +80,6 @@ class Params(StageParams):
 class _Bench:
     """What one batch works with."""
 
-    detector: Detector
     detector_id: str
     detector_sha256: str
     params: Params
@@ -97,7 +96,6 @@ def run(*, footage: In, faces: Out, crops: Out, params: Params, context: Context
     report = Report()
     records = list(read_table(footage, "footage", Footage))
     bench = _Bench(
-        detector=params.model.detector(threads=context.threads, min_score=params.min_score),
         detector_id=params.model.load().pack_id,
         detector_sha256=_detector_sha256(params),
         params=params,
@@ -141,6 +139,9 @@ def _earlier_faces(records: list[Footage], context: Context) -> EarlierFaces:
 def _read_one(record: Footage, bench: _Bench, batch: str, tally: Tally, report: Report) -> Iterator[ClosedTracklet]:
     """Follow the faces of one footage; yields tracklets as they end, so that memory does not grow with length."""
     params, stopwatch = bench.params, bench.context.stopwatch
+    # A detector that shares its cores with the decoder waits for it at every layer: half of them for each.
+    reading_threads = bench.context.threads // 2 if record.kind == "video" else 0
+    detector = params.model.detector(threads=bench.context.threads - reading_threads, min_score=params.min_score)
     tracker = Tracker(
         TrackerParams(
             max_gap_s=params.track_max_gap_s, min_overlap=params.track_min_overlap, buffer=params.track_buffer
@@ -154,18 +155,23 @@ def _read_one(record: Footage, bench: _Bench, batch: str, tally: Tally, report: 
             pictures: Iterable[Picture] = [read_photo(path)]
             tally.frames_decoded = 1
         else:
-            pictures = read_video(path, params.sampling(), record.rotation, tally)
-            if bench.context.threads > 1:
+            pictures = read_video(path, params.sampling(), record.rotation, tally, threads=max(reading_threads, 1))
+            if reading_threads:
                 pictures = read_ahead(pictures, depth=_PICTURES_AHEAD)
         try:
             for number, picture in enumerate(_timed(pictures, bench)):
                 report.figures["frames_looked_at"] += 1
                 with stopwatch.on("detect"):
                     if record.kind == "image":
-                        found = look_at_photo(bench.detector, picture, params.look())
+                        found = look_at_photo(detector, picture, params.look())
                     else:
-                        found = look_at_frame(bench.detector, picture, number, params.look())
-                    found = found.select(are_alignable(found.landmarks_px))
+                        found = look_at_frame(detector, picture, number, params.look())
+                    is_alignable = are_alignable(found.landmarks_px)
+                    found = found.select(is_alignable)
+                lost = int((~is_alignable).sum())
+                if lost:
+                    report.items_in += lost
+                    report.rejected["degenerate_landmarks"] += lost
                 if picture.still_until_ms is not None:
                     tracker.hold(picture.still_until_ms)
                 if picture.is_cut:
