@@ -137,8 +137,10 @@ def test_faces_seen_before_a_clip_broke_are_kept(
 ) -> None:
     real = read_video
 
-    def breaking(path: Path, sampling: SamplingParams, rotation: int, tally: Tally) -> Iterator[Picture]:
-        for number, picture in enumerate(real(path, sampling, rotation, tally)):
+    def breaking(
+        path: Path, sampling: SamplingParams, rotation: int, tally: Tally, *, threads: int = 1
+    ) -> Iterator[Picture]:
+        for number, picture in enumerate(real(path, sampling, rotation, tally, threads=threads)):
             if number == 4:
                 raise MediaError("corrupt_media", "the pixels cannot be converted")
             yield picture
