@@ -188,7 +188,7 @@ def _read_one(record: Footage, bench: _Bench, batch: str, tally: Tally, report: 
 def _timed(pictures: Iterable[Picture], bench: _Bench) -> Iterator[Picture]:
     remaining = iter(pictures)
     while True:
-        with bench.context.stopwatch.on("decode"):
+        with bench.context.stopwatch.on("wait for decoder"):
             picture = next(remaining, None)
         if picture is None:
             return
