@@ -10,22 +10,17 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from faceloop.sample.build import build_footage
-from faceloop.sample.script import SAMPLE, Script
+
+from .sample_world import with_last_clips
 
 pytestmark = pytest.mark.integration
 
 KILLS = int(os.environ.get("FACELOOP_KILLS", "3"))
-SMALL = Script(
-    clips=tuple(replace(clip, width=clip.width // 3 // 2 * 2, height=clip.height // 3) for clip in SAMPLE.clips[-2:]),
-    stills=tuple(replace(still, width=still.width // 3, height=still.height // 3) for still in SAMPLE.stills),
-    copies=SAMPLE.copies,
-)
 
 
 def _start(footage: Path, root: Path) -> subprocess.Popen[bytes]:
@@ -45,7 +40,7 @@ def test_a_run_killed_at_random_moments_and_run_again_ends_the_same(tmp_path: Pa
     given = os.environ.get("FACELOOP_KILL_FOOTAGE")
     footage = Path(given) if given else tmp_path / "footage"
     if not given:
-        build_footage(footage, SMALL, seed=7)
+        build_footage(footage, with_last_clips(2), seed=7)
     start = time.monotonic()
     assert _start(footage, tmp_path / "whole").wait() == 0
     whole_s = time.monotonic() - start

@@ -1,7 +1,6 @@
 """The sample footage plays, says the truth about who is in it, and is the same every time.
 
-Built at a third of its size: places in the script are shares of the frame, so the same film comes out.
-"""
+At a third of its size the same film comes out: places in the script are shares of the frame."""
 
 import csv
 import hashlib
@@ -22,17 +21,14 @@ from faceloop.sample.build import UNFINISHED, SampleSummary, build_footage
 from faceloop.sample.people import PEOPLE
 from faceloop.sample.photos import GROUP, read_photo
 from faceloop.sample.scene import Clip
-from faceloop.sample.script import SAMPLE, Script
+from faceloop.sample.script import SAMPLE
 from faceloop.sample.truth import Appearance, Box, Truth, iou, load_truth
 from facestore.errors import ConfigError, DataError
 
+from .sample_world import THIRD, with_last_clips
+
 Picture = npt.NDArray[np.uint8]
-THIRD = Script(
-    clips=tuple(replace(clip, width=clip.width // 3 // 2 * 2, height=clip.height // 3) for clip in SAMPLE.clips),
-    stills=tuple(replace(still, width=still.width // 3, height=still.height // 3) for still in SAMPLE.stills),
-    copies=SAMPLE.copies,
-)
-TWO = Script(clips=THIRD.clips[-1:], stills=THIRD.stills, copies=THIRD.copies)
+TWO = with_last_clips(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
