@@ -9,8 +9,6 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from facestore.errors import ContractMismatch
-
 Precision = Literal["f32", "bf16"]
 Colour = Literal["RGB", "BGR"]
 
@@ -38,16 +36,3 @@ class EmbeddingContract:
         """First 16 hex digits of the sha256 of the fields as canonical JSON; the id that tables carry."""
         canonical = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(canonical.encode("ascii")).hexdigest()[:16]
-
-
-def require_same_contract(left: EmbeddingContract, right: EmbeddingContract) -> None:
-    """Raise ContractMismatch, naming each field that differs, unless both contracts are equal."""
-    theirs = asdict(right)
-    differences = [
-        f"{name} {value!r} / {theirs[name]!r}" for name, value in asdict(left).items() if value != theirs[name]
-    ]
-    if differences:
-        raise ContractMismatch(
-            f"embeddings of contracts {left.contract_id} and {right.contract_id} differ in "
-            f"{', '.join(differences)}; embed both sides with one model pack and one precision"
-        )
