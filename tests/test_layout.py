@@ -14,7 +14,13 @@ PLAIN_FOLDERS = (*SOURCE_ROOTS, "dags", "docker", "benchmarks", "tests")
 VAGUE_NAMES = {"utils", "util", "helpers", "common", "manager", "core", "base", "data", "process", "handle", "misc"}
 MAX_LINES = 300
 VENDOR_HOMES = {
-    "sqlalchemy": {"storage/facestore/ledger.py"},
+    "sqlalchemy": {
+        "storage/facestore/catalogue.py",
+        "storage/facestore/ledger.py",
+        "storage/facestore/decisionlog.py",
+        "storage/facestore/identitylog.py",
+    },
+    "numba": {"platform/faceloop/clustering"},
     "boto3": {"storage/facestore/s3.py"},
     "botocore": {"storage/facestore/s3.py"},
     "lmdb": {"storage/facestore/lmdbfile.py"},

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -10,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from faceloop.params import default_params_path, read_params
+from faceloop.commands.options import ALL_THREADS, ParamsOption, RootOption, SetOption, ThreadsOption, workspace
 from faceloop.progress import ConsoleProgress
-from faceloop.runner import Outcome, Workspace, open_workspace, run_stage
+from faceloop.runner import Outcome, Workspace, run_stage
 from faceloop.stage import STAGES, load_stage
 from facestore.errors import ConfigError, FaceloopError
 from facestore.publish import verify as verify_artifact
@@ -23,26 +22,15 @@ if TYPE_CHECKING:
 # Plots and encoders are imported by the commands that need them: a stage called by a scheduler starts seconds sooner.
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
-RootOption = Annotated[Path | None, typer.Option("--root", help="Where artifacts live; params.yaml says the default.")]
-ParamsOption = Annotated[
-    Path | None, typer.Option("--params", help="A params.yaml; default: the one here, else the shipped one.")
-]
-SetOption = Annotated[list[str] | None, typer.Option("--set", "-S", help="SECTION.KEY=VALUE, may be repeated.")]
 TruthOption = Annotated[str | None, typer.Option("--truth", help="A truth.json, or `folders`: one folder a person.")]
 TruthExceptOption = Annotated[
     Path | None, typer.Option("--truth-except", help="Paths, one a line, whose folder lies about who is on them.")
 ]
-ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="CPU threads; default: all.")]
 
 
 @app.callback()
 def _commands() -> None:
     """Faceloop: raw footage to identity-labelled shards, and back round."""
-
-
-def _workspace(root: Path | None, params: Path | None, overrides: list[str] | None, threads: int) -> Workspace:
-    tree = read_params(params or default_params_path(), overrides or [])
-    return open_workspace(root, tree, threads=threads, progress=ConsoleProgress())
 
 
 def _summary(outcome: Outcome) -> dict[str, object]:
@@ -60,10 +48,10 @@ def run(
     root: RootOption = None,
     params: ParamsOption = None,
     overrides: SetOption = None,
-    threads: ThreadsOption = os.cpu_count() or 1,
+    threads: ThreadsOption = ALL_THREADS,
 ) -> None:
     """Run one stage. Prints one line of JSON: state and counts."""
-    outcome = run_stage(_workspace(root, params, overrides, threads), stage, batch=batch, again=again)
+    outcome = run_stage(workspace(root, params, overrides, threads), stage, batch=batch, again=again)
     typer.echo(json.dumps(_summary(outcome), ensure_ascii=False))
 
 
@@ -75,7 +63,7 @@ def flow(
     truth_except: TruthExceptOption = None,
     params: ParamsOption = None,
     overrides: SetOption = None,
-    threads: ThreadsOption = os.cpu_count() or 1,
+    threads: ThreadsOption = ALL_THREADS,
 ) -> None:
     """Run ingest to pack on any folder, then the report. Bad files are quarantined and shown; exit code 0."""
     from faceloop.flow import run_flow
@@ -84,7 +72,7 @@ def flow(
     fixed = [f"paths.source={json.dumps(source if '://' in source else str(Path(source).resolve()))}"]
     if spec is not None and spec.file is None:
         fixed.append("ingest.subset_from=source")  # the folder is the answer: no stage may see it as a subset
-    work = _workspace(root, params, [*(overrides or []), *fixed], threads)
+    work = workspace(root, params, [*(overrides or []), *fixed], threads)
     run_flow(work)
     _report(work, spec)
 
@@ -98,7 +86,7 @@ def report(
     overrides: SetOption = None,
 ) -> None:
     """Write metrics.json and the report page of a root; with --truth, score it."""
-    _report(_workspace(root, params, overrides, threads=1), _truth_spec(truth, truth_except))
+    _report(workspace(root, params, overrides, threads=1), _truth_spec(truth, truth_except))
 
 
 @app.command(name="sample-footage")
@@ -119,7 +107,7 @@ def sample_footage(
 @app.command()
 def verify(root: RootOption = None, params: ParamsOption = None, overrides: SetOption = None) -> None:
     """Check every published file against its sha256. Fails at the first that differs."""
-    work = _workspace(root, params, overrides, threads=1)
+    work = workspace(root, params, overrides, threads=1)
     for stage in STAGES:
         for artifact in load_stage(stage).outs:
             verify_artifact(work.path(artifact))

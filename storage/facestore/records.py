@@ -9,10 +9,13 @@ from typing import Literal, TypeVar
 
 import pyarrow as pa
 
+from facestore.decisions import Contradiction, Decision, IdentityEvent, Review
+
 FootageKind = Literal["video", "image"]
 IdentityState = Literal["unknown", "proposed", "confirmed", "rejected", "ignored"]
 LabelSource = Literal["human", "propagated", "auto"]
 Split = Literal["train", "val", "test"]
+ProposalKind = Literal["merge", "split", "outlier"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +39,7 @@ class Footage:
     source: str
     subset: str  # album, camera or session: the prior for clustering
     consent_id: str | None
+    keys: tuple[str, ...]  # `kind=value` of the source manifest, sorted: what its faces may share with others
     flags: tuple[str, ...]  # low_resolution, low_frame_rate, variable_frame_rate, missing_duration …
 
 
@@ -141,6 +145,32 @@ class Cluster:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterNode:
+    """What was clustered, kept so that the next run need only look at what is new."""
+
+    node_id: str  # the tracklet, or a face of a tracklet that people took apart
+    cluster_id: int  # -1: not clustered
+    confidence: float
+    hubness: float  # taken off its similarities
+    drop_reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """Something about clusters that a person should look at."""
+
+    kind: ProposalKind
+    first_cluster: int
+    second_cluster: int  # equal to the first for split and outlier
+    first_face_id: str  # best shots to show
+    second_face_id: str
+    score: float  # how strongly proposed, larger is stronger
+    faces: int  # that the answer would move
+    reason: str  # snake_case
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
     """Which identity a face has, how sure, by whom."""
 
@@ -149,6 +179,8 @@ class Assignment:
     state: IdentityState
     confidence: float
     source: LabelSource
+    decision_id: str | None  # the human decision that the label rests on
+    via: str | None  # how it came here: face, tracklet, key, cluster; null for the machine's own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +196,8 @@ class Identity:
     subsets: int
     best_face_id: str
     mean_confidence: float
+    confirmed_faces: int  # with state confirmed
+    name: str | None  # an attribute that people give; never a key
     successor: str | None  # who took over the faces of a retired identity
 
 
@@ -185,7 +219,7 @@ class ReleaseSample:
 
 Record = TypeVar(
     "Record", Footage, Rejection, Reading, Face, FaceEmbedding, NearDuplicate, TrackletTemplate, Cluster, Assignment,
-    Identity,
+    Identity, ClusterNode, Proposal, Decision, Contradiction, IdentityEvent, Review,
     ReleaseSample,
 )  # fmt: skip
 

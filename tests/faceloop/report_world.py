@@ -65,6 +65,7 @@ def footage(number: int, uri: str, *, kind: str = "video", width: int = 640) -> 
         source="source",
         subset="gate" if number % 2 else "lobby",
         consent_id=None,
+        keys=(),
         flags=("low_resolution",),
     )
 
@@ -225,6 +226,8 @@ class World:
             state="proposed" if identity else "unknown",
             confidence=self.confidence if identity else 0.0,
             source="auto",
+            decision_id=None,
+            via=None,
         )
 
     def _sample(self, row: int, found: Face) -> ReleaseSample:

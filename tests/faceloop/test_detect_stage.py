@@ -50,6 +50,7 @@ def _footage(path: Path, store: FolderStore) -> Footage:
         source="s",
         subset="cam1",
         consent_id=None,
+        keys=(),
         flags=facts.flags,
     )
 

@@ -33,6 +33,7 @@ FOOTAGE = Footage(
     source="s",
     subset="cam1",
     consent_id=None,
+    keys=(),
     flags=(),
 )
 

@@ -29,8 +29,10 @@ def test_csv_and_yaml_say_the_same(tmp_path: Path) -> None:
         "sources.yaml",
     )
     expected = {
-        "cam 1/a.mp4": SourceEntry(subset="cam1", captured_at=datetime(2024, 5, 1, 8, tzinfo=UTC), consent_id="c-7"),
-        "b.jpg": SourceEntry(subset=None, captured_at=datetime(2024, 5, 1, tzinfo=UTC), consent_id=None),
+        "cam 1/a.mp4": SourceEntry(
+            subset="cam1", captured_at=datetime(2024, 5, 1, 8, tzinfo=UTC), consent_id="c-7", keys=()
+        ),
+        "b.jpg": SourceEntry(subset=None, captured_at=datetime(2024, 5, 1, tzinfo=UTC), consent_id=None, keys=()),
     }
     assert read_source_manifest(csv_file) == expected
     assert read_source_manifest(yaml_file) == expected

@@ -11,7 +11,7 @@ import yaml
 
 from facestore.errors import ConfigError
 
-COLUMNS = ("path", "subset", "captured_at", "consent_id")
+COLUMNS = ("path", "subset", "captured_at", "consent_id", "keys")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +21,7 @@ class SourceEntry:
     subset: str | None
     captured_at: datetime | None
     consent_id: str | None
+    keys: tuple[str, ...]  # `kind=value`, sorted: a badge, a number plate, the owner of an album
 
 
 def read_source_manifest(path: Path) -> dict[str, SourceEntry]:
@@ -52,12 +53,26 @@ def read_source_manifest(path: Path) -> dict[str, SourceEntry]:
             subset=_text(row.get("subset")),
             captured_at=_time(row.get("captured_at"), f"{path.name}, row {number}"),
             consent_id=_text(row.get("consent_id")),
+            keys=_keys(row.get("keys"), f"{path.name}, row {number}"),
         )
     return entries
 
 
 def _text(value: object) -> str | None:
     return str(value).strip() or None if value is not None else None
+
+
+def _keys(value: object, where: str) -> tuple[str, ...]:
+    """`kind=value` pairs, separated by `;` in CSV, a list in YAML. Raises ConfigError for anything else."""
+    listed = value if isinstance(value, list) else str(value or "").split(";")
+    texts = [text for entry in listed if (text := str(entry).strip())]
+    keys = []
+    for text in texts:
+        kind, found, what = (part.strip() for part in text.partition("="))
+        if not (kind and found and what):
+            raise ConfigError(f"{where}: keys = {text!r} is not KIND=VALUE; separate several by `;`")
+        keys.append(f"{kind}={what}")
+    return tuple(sorted(set(keys)))
 
 
 def _time(value: object, where: str) -> datetime | None:

@@ -87,6 +87,8 @@ def assign(sighting: Sighting, identity: str | None, min_confidence: float) -> A
         state="proposed" if is_proposed else "unknown",
         confidence=sighting.confidence if is_proposed else 0.0,
         source="auto",
+        decision_id=None,
+        via=None,
     )
 
 
@@ -147,6 +149,8 @@ def _identities(members: dict[int, list[Sighting]], matching: Matching, earlier:
             subsets=len({sighting.subset for sighting in people}),
             best_face_id=people[0].face_id,
             mean_confidence=sum(sighting.confidence for sighting in people) / len(people),
+            confirmed_faces=0,
+            name=None,
             successor=None,
         )
     for name, identity in earlier.items():

@@ -62,7 +62,7 @@ def run(*, source: External, footage: Out, params: Params, context: Context) -> 
     known: dict[str, Footage] = {}
     rejections: list[Rejection] = []
     for location in context.progress.track(wanted, "ingest"):
-        entry = entries.get(location.path, SourceEntry(subset=None, captured_at=None, consent_id=None))
+        entry = entries.get(location.path, SourceEntry(subset=None, captured_at=None, consent_id=None, keys=()))
         try:
             with opened.local(location) as path:
                 found = _take(location, path, entry, source_name, known, params, context)
@@ -115,7 +115,8 @@ def _take(
     with context.stopwatch.on("hash"):
         footage_id = file_sha256(path)
     if (twin := known.get(footage_id)) is not None:
-        return _Found(footage=replace(twin, locations=(*twin.locations, location.path)), is_new=False)
+        keys = tuple(sorted({*twin.keys, *entry.keys}))
+        return _Found(footage=replace(twin, locations=(*twin.locations, location.path), keys=keys), is_new=False)
     with context.stopwatch.on("probe"):
         facts = probe(path, spec)
     with context.stopwatch.on("store"):
@@ -138,6 +139,7 @@ def _take(
         source=source_name,
         subset=entry.subset or subset_of(location.path, source_name, params),
         consent_id=entry.consent_id,
+        keys=entry.keys,
         flags=facts.flags,
     )
     return _Found(footage=footage, is_new=True)
