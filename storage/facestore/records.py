@@ -140,7 +140,8 @@ class Cluster:
     tracklet_id: str
     cluster_id: int  # -1: not clustered
     confidence: float  # [0, 1]
-    status: str  # clustered, singleton, low_quality
+    status: str  # clustered, singleton, or why not: low_quality, not_a_face, ignored, no_embedding …
+    key_group: int  # faces of one number are tied by an external key; -1: none
     run_id: str
 
 
@@ -150,9 +151,20 @@ class ClusterNode:
 
     node_id: str  # the tracklet, or a face of a tracklet that people took apart
     cluster_id: int  # -1: not clustered
+    subcentre: int  # part of the cluster that linkage joined, numbered over all clusters; -1: not clustered
     confidence: float
     hubness: float  # taken off its similarities
     drop_reason: str | None
+    template_crc: int  # CRC-32 of its vector: another one makes it a new node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterTie:
+    """A constraint that a clustering obeyed."""
+
+    first_node_id: str
+    second_node_id: str
+    is_same: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +193,18 @@ class Assignment:
     source: LabelSource
     decision_id: str | None  # the human decision that the label rests on
     via: str | None  # how it came here: face, tracklet, key, cluster; null for the machine's own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttributeLabel:
+    """What a face is said to be (a name of an attribute, its value), by whom, and how the word came here."""
+
+    face_id: str
+    name: str
+    value: str
+    source: LabelSource  # human on the face that people looked at, else propagated
+    decision_id: str
+    via: str  # face, tracklet, key, cluster
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,8 +243,8 @@ class ReleaseSample:
 
 Record = TypeVar(
     "Record", Footage, Rejection, Reading, Face, FaceEmbedding, NearDuplicate, TrackletTemplate, Cluster, Assignment,
-    Identity, ClusterNode, Proposal, Decision, Contradiction, IdentityEvent, Review,
-    ReleaseSample,
+    Identity, ClusterNode, ClusterTie, Proposal, Decision, Contradiction, IdentityEvent, Review,
+    ReleaseSample, AttributeLabel,
 )  # fmt: skip
 
 _VECTOR_FIELDS = {"bbox": 4, "landmarks": 10}

@@ -1,0 +1,118 @@
+"""The catalogue: tables made once, writers in turn, rows that the database itself refuses to change."""
+
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, inspect, text
+from sqlalchemy.exc import DatabaseError
+
+from facestore.catalogue import Tables, open_catalogue, writing
+from facestore.decisionlog import DecisionLog
+from facestore.decisions import IdentityEvent, Review, decide, identity_event
+from facestore.errors import DataError, StoreError
+from facestore.identitylog import IdentityLog
+from facestore.ledger import Ledger
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+LOGS = ("decision", "identity_event", "review")
+
+
+def _fill(url: str) -> None:
+    decisions, identities = DecisionLog(url), IdentityLog(url)
+    decisions.append([decide("ignore", face_id="f1", annotator="ann", decided_at=NOON)])
+    event: IdentityEvent = identity_event("rename", identity_id="person-1", name="A", annotator="ann", happened_at=NOON)
+    identities.append([event])
+    review = Review(
+        face_id="f1", identity_id="person-1", confidence=0.5, run_id="r", is_right=True, annotator="a", reviewed_at=NOON
+    )
+    identities.append_reviews([review])
+    decisions.close()
+    identities.close()
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
+
+
+@pytest.fixture(params=["sqlite_url", pytest.param("postgres_url", marks=pytest.mark.integration)])
+def filled(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    url = str(request.getfixturevalue(request.param))
+    _fill(url)
+    engine = open_catalogue(url, "log")
+    yield engine
+    engine.dispose()
+
+
+@pytest.mark.parametrize("table", LOGS)
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE {table} SET annotator = 'eve'",
+        "DELETE FROM {table}",
+        "INSERT OR REPLACE INTO {table} SELECT * FROM {table}",
+        "TRUNCATE TABLE {table}",
+    ],
+)
+def test_the_database_refuses_to_change_what_was_logged(filled: Engine, table: str, change: str) -> None:
+    only_for = {"INSERT OR REPLACE": "sqlite", "TRUNCATE": "postgresql"}
+    if any(change.startswith(word) and filled.dialect.name != name for word, name in only_for.items()):
+        return
+    with pytest.raises(DatabaseError, match=f"{table} is append-only"), filled.begin() as connection:
+        connection.execute(text(change.format(table=table)))
+    with filled.connect() as connection:
+        assert connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one() == 1  # noqa: S608  # our names
+
+
+def test_a_new_log_joins_a_ledger_that_was_there_before(sqlite_url: str) -> None:
+    program = f"from facestore.ledger import Ledger; Ledger({sqlite_url!r}).close()"  # knows no other table
+    subprocess.run([sys.executable, "-c", program], check=True)
+    before = _tables(sqlite_url)
+    assert before == {"stage_run"}
+    _fill(sqlite_url)
+    assert _tables(sqlite_url) >= {"stage_run", *LOGS}
+
+
+def _tables(url: str) -> set[str]:
+    tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+        return {name for (name,) in connection.execute(tables)}
+
+
+def test_many_processes_may_open_a_new_catalogue_at_once(sqlite_url: str) -> None:
+    program = f"from facestore.identitylog import IdentityLog; IdentityLog({sqlite_url!r}).close()"
+    openers = [subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE) for _ in range(3)]
+    said = [opener.communicate()[1].decode() for opener in openers]
+    assert [(opener.returncode, words) for opener, words in zip(openers, said, strict=True)] == [(0, "")] * 3
+    assert _tables(sqlite_url) >= set(LOGS)
+
+
+def test_after_an_error_nothing_of_a_transaction_is_kept(sqlite_url: str) -> None:
+    engine = open_catalogue(sqlite_url, "log")
+    insert = text("INSERT INTO decision (decision_id, verb, annotator, decided_at) VALUES ('d', 'ignore', 'a', :at)")
+    with pytest.raises(DataError), writing(engine, "write") as session:
+        session.execute(insert, {"at": "2026-05-01 12:00:00.000000"})
+        raise DataError("second thoughts")
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM decision")).scalar_one() == 0
+    engine.dispose()
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+def test_a_catalogue_may_live_in_memory(url: str) -> None:
+    engine = open_catalogue(url, "log")
+    assert set(inspect(engine).get_table_names()) == set(Tables.metadata.tables)
+    engine.dispose()
+
+
+def test_the_error_says_which_log_could_not_be_opened(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("this is no database, but it is long enough to be taken for one " * 30)
+    for opened, name in ((Ledger, "ledger"), (DecisionLog, "decision log"), (IdentityLog, "identity log")):
+        with pytest.raises(StoreError, match=f"cannot open the {name}"):
+            opened(f"sqlite:///{tmp_path / 'text'}")
