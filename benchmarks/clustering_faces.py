@@ -1,50 +1,46 @@
-"""Our clustering against DBSCAN, Chinese whispers and scikit-learn's average linkage, on given embeddings.
+"""Our clustering against other people's on embeddings of real photos, at one setting for every recogniser.
 
-    python benchmarks/clustering_faces.py ROOT [--truth-except FILE]
-    python benchmarks/clustering_faces.py EMBEDDINGS.npz
-    python benchmarks/clustering_faces.py --synthetic 100000
+    python -m benchmarks.clustering_faces SOURCE [SOURCE ...] [--truth-except FILE] [--peers-python PYTHON]
 
-ROOT was filled by `faceloop flow PHOTOS --root ROOT --truth folders`. EMBEDDINGS.npz holds `vectors`
-(n, d) float32 unit norm, `labels` (n,) str and, if known, `quality` (n,) in [0, 1]. People fall into two
-halves by the sha256 of their label. Our one setting was tuned on the tuning half. Peers stand twice: at
-their best threshold of a sweep on the very part they are judged on, which favours them, and ("as tuned")
-at the threshold that was best on the tuning half, as ours.
+SOURCE is a root that `faceloop flow PHOTOS --root ROOT --truth folders` filled, or an .npz with `vectors` (n, d)
+float32 unit norm, `labels` (n,) str and, if known, `quality` (n,) in [0, 1]. People fall into two halves by the
+sha256 of their label. Our one setting was chosen on the tuning half. Peers stand twice: at their best setting of a
+sweep on the very part they are judged on, which favours them, and ("as tuned") at the setting that was best on the
+tuning half, as ours. Brackets are 95 % intervals over resamples of the people.
 """
 
 import argparse
 import hashlib
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from benchmarks import peers
+from benchmarks.outcomes import Outcome, best, measured, ours, outcome
+from benchmarks.thresholds import calibrated_params, slipped
 from numpy.typing import NDArray
-from sklearn.cluster import DBSCAN, AgglomerativeClustering
 
-from faceloop.clustering.constraints import Constraints
-from faceloop.clustering.metrics import PartitionScores, score_partition
-from faceloop.clustering.nodes import Nodes
+from faceloop.clustering.bootstrap import Interval, bootstrap_scores
 from faceloop.clustering.params import PartitionParams
-from faceloop.clustering.partition import partition
-from faceloop.params import read_params, section
 from faceloop.reports.material import read_boxes
 from faceloop.reports.truth import TruthSpec, know
-from faceloop.stages.cluster import Params as ClusterParams
 from facestore.records import FaceEmbedding, Footage
 from facestore.tables import column_matrix, read_columns, read_table
 
 Float32Array = NDArray[np.float32]
 Int64Array = NDArray[np.int64]
 
-PARAMS = Path(__file__).parents[1] / "params.yaml"
-OURS = section(read_params(PARAMS), "cluster", ClusterParams).partition()
-NO_CONSTRAINTS = Constraints(must_link=np.empty((0, 2), np.int64), cannot_link=np.empty((0, 2), np.int64))
-SIMILARITIES = np.round(np.arange(0.30, 0.701, 0.01), 2)
+SIMILARITIES = tuple(np.round(np.arange(0.20, 0.801, 0.01), 2).tolist())
 SLIPS = (-0.08, -0.05, -0.03, 0.03, 0.05, 0.08)
-WHISPER_ROUNDS = 30
 WHISPER_SEEDS = 3
+INFOMAP_NEIGHBOURS = (10, 40)
+RESAMPLES = 1000
+HEADER = (
+    "| part | method | setting | pairwise F | BCubed F | P | R | BP | BR | split | mixed | clusters (people) "
+    "| cpu s |\n|---|---|---|---|---|" + "--:|" * 8
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,125 +48,133 @@ class Faces:
     vectors: Float32Array  # (n, d) unit norm
     identity: Int64Array  # (n,)
     quality: Float32Array  # (n,) in [0, 1]
+    is_tuning: NDArray[np.bool_]  # (n,) even sha256 of the label
 
     def at(self, rows: NDArray[np.bool_]) -> "Faces":
-        return Faces(vectors=self.vectors[rows], identity=self.identity[rows], quality=self.quality[rows])
+        return Faces(
+            vectors=self.vectors[rows],
+            identity=self.identity[rows],
+            quality=self.quality[rows],
+            is_tuning=self.is_tuning[rows],
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    method: str
-    setting: str
-    scores: PartitionScores
-    cpu_s: float
+class Judged:
+    """An outcome with its intervals."""
 
-    @property
-    def merit(self) -> float:
-        return self.scores.pairwise_f + self.scores.bcubed_f
+    found: Outcome
+    pairwise_f: Interval
+    bcubed_f: Interval
 
-
-def ours(faces: Faces, params: PartitionParams) -> Int64Array:
-    n = len(faces.identity)
-    nodes = Nodes(
-        node_ids=tuple(f"{row:09d}" for row in range(n)),
-        vectors=faces.vectors,
-        weights=np.ones(n, np.float32),
-        quality=faces.quality,
-        subset=np.zeros(n, np.int32),
-    )
-    return partition(nodes=nodes, constraints=NO_CONSTRAINTS, params=params).labels
-
-
-def dbscan(similarity: Float32Array, threshold: float) -> Int64Array:
-    """min_samples=2 is the kindest for small identities; noise counts as single faces."""
-    distance = np.clip(1 - similarity, 0, 2)
-    found = DBSCAN(eps=1 - threshold, min_samples=2, metric="precomputed").fit_predict(distance)
-    return np.asarray(found, np.int64)
-
-
-def average_linkage(similarity: Float32Array, threshold: float) -> Int64Array:
-    model = AgglomerativeClustering(
-        n_clusters=None, metric="precomputed", linkage="average", distance_threshold=1 - threshold
-    )
-    return np.asarray(model.fit_predict(np.clip(1 - similarity, 0, 2)), np.int64)
-
-
-def chinese_whispers(similarity: Float32Array, threshold: float, seed: int) -> Int64Array:
-    """Biemann 2006: in random order each face takes the label with the largest sum of edge weights
-    among its neighbours, for a fixed number of rounds."""
-    n = len(similarity)
-    is_edge = (similarity >= threshold) & ~np.eye(n, dtype=np.bool_)
-    neighbours = [np.flatnonzero(row) for row in is_edge]
-    weights = [similarity[face, others] for face, others in enumerate(neighbours)]
-    labels = np.arange(n, dtype=np.int64)
-    connected = np.asarray([face for face in range(n) if len(neighbours[face])], np.int64)
-    rng = np.random.default_rng(seed)
-    for _ in range(WHISPER_ROUNDS):
-        before = labels.copy()
-        for face in rng.permutation(connected):
-            heard, where = np.unique(labels[neighbours[face]], return_inverse=True)
-            labels[face] = heard[np.bincount(where, weights[face]).argmax()]
-        if np.array_equal(before, labels):
-            break
-    return labels
-
-
-def measured(method: str, setting: str, faces: Faces, cluster: Callable[[], Int64Array]) -> Outcome:
-    start_s = time.process_time()
-    labels = cluster()
-    cpu_s = time.process_time() - start_s
-    return Outcome(method=method, setting=setting, scores=score_partition(labels, faces.identity), cpu_s=cpu_s)
-
-
-def sweep_peers(faces: Faces) -> dict[str, list[Outcome]]:
-    """Every peer at every threshold."""
-    similarity = np.clip(faces.vectors @ faces.vectors.T, -1, 1)
-    sweeps: dict[str, list[Outcome]] = {"DBSCAN": [], "Chinese whispers": [], "average linkage": []}
-    for t in SIMILARITIES.tolist():
-        sweeps["DBSCAN"].append(measured("DBSCAN", f"eps {1 - t:.2f}", faces, partial(dbscan, similarity, t)))
-        sweeps["average linkage"].append(
-            measured("average linkage", f"{t:.2f}", faces, partial(average_linkage, similarity, t))
+    def row(self, part: str) -> str:
+        s = self.found.scores
+        ratios = (s.pairwise_precision, s.pairwise_recall, s.bcubed_precision, s.bcubed_recall)
+        return (
+            f"| {part} | {self.found.method} | {self.found.setting} | {_with(s.pairwise_f, self.pairwise_f)} | "
+            f"{_with(s.bcubed_f, self.bcubed_f)} | " + " | ".join(f"{100 * ratio:.2f}" for ratio in ratios) + " | "
+            f"{s.identities_split} | {s.clusters_mixed} | {s.n_clusters} ({s.n_identities}) | {self.found.cpu_s:.2f} |"
         )
-        for seed in range(WHISPER_SEEDS):
-            setting = f"{t:.2f}, seed {seed}"
-            run = measured("Chinese whispers", setting, faces, partial(chinese_whispers, similarity, t, seed))
-            sweeps["Chinese whispers"].append(run)
+
+
+def judged(found: Outcome, faces: Faces) -> Judged:
+    drawn = bootstrap_scores(found.labels, faces.identity, resamples=RESAMPLES, seed=0)
+    return Judged(found=found, pairwise_f=drawn.pairwise_f, bcubed_f=drawn.bcubed_f)
+
+
+def run_ours(faces: Faces, params: PartitionParams, method: str = "ours", setting: str = "default") -> Outcome:
+    subset = np.zeros(len(faces.identity), np.int32)
+    return measured(method, setting, faces.identity, partial(ours, faces.vectors, faces.quality, subset, params))
+
+
+def sweep_peers(faces: Faces, python: Path | None) -> dict[str, list[Outcome]]:
+    """Every peer at every setting. Graph peers see all pairs."""
+    graph = peers.knn_of(faces.vectors, len(faces.identity) - 1)
+    methods: dict[str, list[tuple[str, Callable[[], Int64Array]]]] = {
+        "DBSCAN": [
+            (f"{t}, {m} samples", partial(peers.dbscan, faces.vectors, t, m)) for t in SIMILARITIES for m in (2, 3)
+        ],
+        "HDBSCAN": [
+            (f"{size}, {m} samples", partial(peers.hdbscan, faces.vectors, size, m))
+            for size, m in ((2, 1), (2, 2), (2, 3), (3, 1), (3, 3))
+        ],
+        "average linkage": [(f"{t}", partial(peers.average_linkage, faces.vectors, t)) for t in SIMILARITIES],
+        "Immich's rule": [
+            (f"{t}, {m} faces", partial(peers.immich, graph, t, m)) for t in SIMILARITIES for m in (2, 3)
+        ],
+        "Chinese whispers": [
+            (f"{t}, seed {seed}", partial(peers.chinese_whispers, graph, t, seed))
+            for t in SIMILARITIES
+            for seed in range(WHISPER_SEEDS)
+        ],
+    }
+    sweeps = {
+        method: [measured(method, setting, faces.identity, run) for setting, run in settings]
+        for method, settings in methods.items()
+    }
+    if python is not None:
+        sweeps["PyPI infomap"] = [
+            _infomap(python, graph.first(k), t, k, faces) for k in INFOMAP_NEIGHBOURS for t in SIMILARITIES[::2]
+        ]
     return sweeps
 
 
-def best(outcomes: list[Outcome]) -> Outcome:
-    return max(outcomes, key=lambda outcome: outcome.merit)
+def _infomap(python: Path, graph: peers.KnnGraph, threshold: float, k: int, faces: Faces) -> Outcome:
+    run = peers.foreign(python, "infomap", graph, threshold, seed=0)
+    return outcome("PyPI infomap", f"{threshold}, k {k}", run.labels, faces.identity, run.links_s + run.cpu_s)
 
 
-def slipped(faces: Faces) -> Iterator[Outcome]:
-    """Ours with its thresholds off: how much a wrong calibration costs."""
-    for slip in SLIPS:
-        params = replace(
-            OURS,
-            within_similarity=OURS.within_similarity + slip,
-            across_similarity=OURS.across_similarity + slip,
-            attach_similarity=OURS.attach_similarity + slip,
-            hubness_similarity=OURS.hubness_similarity + slip,
+def compare(name: str, everyone: Faces, python: Path | None) -> Iterator[str]:
+    """The table of one recogniser, and a verdict for each part that is no tuning."""
+    params = calibrated_params(name, everyone.vectors)
+    thresholds = f"within {params.within_similarity:.3f}, across {params.across_similarity:.3f}"
+    yield f"\n### {name}\n\nOur thresholds: {thresholds} (calibrated on these vectors, no label read).\n\n{HEADER}"
+    tuned: dict[str, str] = {}
+    verdicts = []
+    for part, rows in (
+        ("tuning", everyone.is_tuning),
+        ("held out", ~everyone.is_tuning),
+        ("all", everyone.is_tuning | True),
+    ):
+        faces = everyone.at(rows)
+        mine = judged(run_ours(faces, params), faces)
+        yield mine.row(part)
+        in_hindsight, as_tuned = [], []
+        for method, outcomes in sweep_peers(faces, python).items():
+            if part == "tuning":
+                tuned[method] = best(outcomes).setting
+            peer = next(found for found in outcomes if found.setting == tuned[method])
+            in_hindsight.append(judged(best(outcomes), faces))
+            as_tuned.append(judged(peer, faces))
+            yield replace(in_hindsight[-1], found=replace(best(outcomes), method=f"{method}, best")).row(part)
+            if part != "tuning":
+                yield replace(as_tuned[-1], found=replace(peer, method=f"{method}, as tuned")).row(part)
+        for slip in SLIPS:
+            yield judged(run_ours(faces, slipped(params, slip), "ours, thresholds off", f"{slip:+.2f}"), faces).row(
+                part
+            )
+        if part != "tuning":
+            verdicts += [verdict(part, mine, as_tuned, "as tuned"), verdict(part, mine, in_hindsight, "in hindsight")]
+    yield "\n" + "\n".join(verdicts)
+
+
+def verdict(part: str, mine: Judged, others: list[Judged], how: str) -> str:
+    """Whether ours is the best, inside of the best one's interval, or below it, for each F."""
+    lines = []
+    for score in ("pairwise_f", "bcubed_f"):
+        top = max(others, key=lambda judged: float(getattr(judged.found.scores, score)))
+        own, theirs = float(getattr(mine.found.scores, score)), float(getattr(top.found.scores, score))
+        interval: Interval = getattr(top, score)
+        place = "the best" if own >= theirs else "within the best one's interval" if own >= interval.low else "below"
+        lines.append(
+            f"- {part}, {score.replace('_f', ' F')}: ours {100 * own:.2f} is **{place}**; "
+            f"best peer {how}: {top.found.method} {_with(theirs, interval)}"
         )
-        yield measured("ours, thresholds off", f"{slip:+.2f}", faces, partial(ours, faces, params))
+    return "\n".join(lines)
 
 
-def row(part: str, outcome: Outcome) -> str:
-    s = outcome.scores
-    ratios = [
-        s.pairwise_precision,
-        s.pairwise_recall,
-        s.pairwise_f,
-        s.bcubed_precision,
-        s.bcubed_recall,
-        s.bcubed_f,
-        s.nmi,
-    ]
-    cells = " | ".join(f"{100 * value:.2f}" for value in ratios)
-    return (
-        f"| {part} | {outcome.method} | {outcome.setting} | {cells} | {s.identities_split} | "
-        f"{s.clusters_mixed} | {s.n_clusters} ({s.n_identities}) | {outcome.cpu_s:.2f} |"
-    )
+def _with(score: float, interval: Interval) -> str:
+    return f"{100 * score:.2f} [{100 * interval.low:.2f}, {100 * interval.high:.2f}]"
 
 
 def read_root(root: Path, except_file: Path | None) -> tuple[Float32Array, NDArray[np.str_]]:
@@ -189,8 +193,7 @@ def read_root(root: Path, except_file: Path | None) -> tuple[Float32Array, NDArr
     return column_matrix(table, "embedding")[has_truth], names
 
 
-def read_faces(path: Path, except_file: Path | None) -> tuple[Faces, NDArray[np.bool_]]:
-    """The faces, and which belong to the tuning half (even sha256 of the label)."""
+def read_faces(path: Path, except_file: Path | None) -> Faces:
     quality = None
     if path.is_dir():
         vectors, names = read_root(path, except_file)
@@ -201,65 +204,25 @@ def read_faces(path: Path, except_file: Path | None) -> tuple[Faces, NDArray[np.
             quality = stored.get("quality")
     people, identity = np.unique(names, return_inverse=True)
     is_even = [int(hashlib.sha256(name.encode()).hexdigest(), 16) % 2 == 0 for name in people.tolist()]
-    faces = Faces(
+    return Faces(
         vectors=vectors,
         identity=identity.astype(np.int64),
         quality=np.ones(len(names), np.float32) if quality is None else np.asarray(quality, np.float32),
+        is_tuning=np.asarray(is_even, np.bool_)[identity],
     )
-    return faces, np.asarray(is_even, np.bool_)[identity]
-
-
-def synthetic_faces(n: int, dim: int = 128, seed: int = 0) -> Faces:
-    """Unit vectors of people with heavy-tailed numbers of faces (Pareto): anisotropic centres, so that
-    look-alikes grow in number; faces of varying closeness to their centre; 5 % hard ones."""
-    rng = np.random.default_rng(seed)
-    sizes = np.minimum(np.round(4 * (rng.pareto(1.15, n) + 1)), 3000).astype(np.int64)
-    identity = np.repeat(np.arange(n, dtype=np.int64), sizes)[:n]
-    spread = (1 + np.arange(dim)) ** -0.3
-    centres = _unit(rng.standard_normal((int(identity.max()) + 1, dim)) * spread)
-    closeness = np.clip(rng.normal(0.8, 0.06, n), 0.4, 0.97)
-    closeness = np.where(rng.random(n) < 0.05, rng.uniform(0.4, 0.7, n), closeness)[:, None]
-    noise = _unit(rng.standard_normal((n, dim)))
-    vectors = _unit(closeness * centres[identity] + np.sqrt(1 - closeness**2) * noise)
-    shuffled = rng.permutation(n)
-    return Faces(
-        vectors=vectors.astype(np.float32)[shuffled],
-        identity=identity[shuffled],
-        quality=np.ones(n, np.float32),
-    )
-
-
-def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    unit: NDArray[np.float64] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return unit
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("faces", nargs="?", type=Path, help="a root of faceloop flow, or an .npz file")
-    source.add_argument("--synthetic", type=int, metavar="FACES", help="time ours on made-up vectors")
+    parser.add_argument("sources", nargs="+", type=Path, help="roots of faceloop flow, or .npz files")
     parser.add_argument("--truth-except", type=Path, help="photos whose folder lies, one path a line")
+    parser.add_argument("--peers-python", type=Path, help="interpreter that has infomap")
     options = parser.parse_args()
-    print("| part | method | setting | P | R | pairwise F | BP | BR | BCubed F | NMI | split | mixed", end="")
-    print(" | clusters (people) | cpu s |\n|---|---|---|" + "--:|" * 11)
-    if options.synthetic:
-        faces = synthetic_faces(options.synthetic)
-        print(row(f"synthetic {options.synthetic}", measured("ours", "default", faces, partial(ours, faces, OURS))))
-        return
-    tuned: dict[str, str] = {}
-    everyone, is_tuning = read_faces(options.faces, options.truth_except)
-    for part, rows in (("tuning", is_tuning), ("held out", ~is_tuning), ("all", is_tuning | True)):
-        faces = everyone.at(rows)
-        print(row(part, measured("ours", "default", faces, partial(ours, faces, OURS))))
-        for method, outcomes in sweep_peers(faces).items():
-            if part == "tuning":
-                tuned[method] = best(outcomes).setting
-            as_tuned = next(outcome for outcome in outcomes if outcome.setting == tuned[method])
-            print(row(part, replace(best(outcomes), method=f"{method}, best")))
-            print(row(part, replace(as_tuned, method=f"{method}, as tuned")), flush=True)
-        for outcome in slipped(faces):
-            print(row(part, outcome))
+    if options.peers_python is None:
+        print("Skipped: PyPI infomap; name an interpreter that has it with --peers-python.")
+    for source in options.sources:
+        for line in compare(source.stem, read_faces(source, options.truth_except), options.peers_python):
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

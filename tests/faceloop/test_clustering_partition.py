@@ -14,16 +14,20 @@ from faceloop.clustering.knn import SearchParams
 from faceloop.clustering.nodes import Nodes
 from faceloop.clustering.params import PartitionParams
 from faceloop.clustering.partition import partition
+from faceloop.clustering.ties import Ties
 from facestore.errors import ConfigError, DataError
 
 SEARCH = SearchParams(flat_rows_max=10_000, probes=8, block_rows=512)
 PARAMS = PartitionParams(
     neighbours=16,
+    micro_similarity=0.8,
     within_similarity=0.5,
     across_similarity=0.5,
     attach_similarity=0.3,
     attach_margin=0.1,
     min_quality=0.3,
+    full_quality=0.5,
+    quality_toll=0.0,
     hubness_share=1.0,
     hubness_similarity=0.5,
     hubness_skipped=1,
@@ -161,7 +165,9 @@ def test_two_lone_faces_kept_apart_do_not_both_join_the_same_cluster() -> None:
 def test_a_face_that_resembles_everybody_has_the_largest_hubness() -> None:
     vectors = np.concatenate([np.eye(6), np.full((1, 6), 1 / np.sqrt(6))]).astype(np.float32)
     clusters = Clusters.of_nodes(vectors, np.ones(7, np.float32))
-    found = hubness_to_strangers(clusters, np.arange(7), skipped=1, cohort=4, ceiling=0.5, prior=1, search=SEARCH)
+    found = hubness_to_strangers(
+        clusters, np.arange(7), Ties.free(7), skipped=1, cohort=4, ceiling=0.5, prior=1, search=SEARCH
+    )
     assert found.argmax() == 6
     assert found[:6] == pytest.approx(np.zeros(6), abs=1e-6)
 
@@ -169,7 +175,7 @@ def test_a_face_that_resembles_everybody_has_the_largest_hubness() -> None:
 def test_one_person_seen_often_is_no_stranger_to_himself() -> None:
     clusters = Clusters.of_nodes(np.ones((50, 1), np.float32), np.ones(50, np.float32))
     found = hubness_to_strangers(
-        clusters, np.zeros(50, np.int64), skipped=0, cohort=20, ceiling=0.5, prior=1, search=SEARCH
+        clusters, np.zeros(50, np.int64), Ties.free(1), skipped=0, cohort=20, ceiling=0.5, prior=1, search=SEARCH
     )
     assert (found == 0).all()
 
@@ -179,8 +185,34 @@ def test_hard_photos_of_one_person_do_not_count_as_strangers() -> None:
     vectors = np.concatenate([np.array([[1, 0]], np.float32), hard])
     clusters = Clusters.of_nodes(vectors, np.ones(10, np.float32))
     apart = np.arange(10)
-    found = hubness_to_strangers(clusters, apart, skipped=1, cohort=5, ceiling=0.5, prior=1, search=SEARCH)
+    found = hubness_to_strangers(
+        clusters, apart, Ties.free(10), skipped=1, cohort=5, ceiling=0.5, prior=1, search=SEARCH
+    )
     assert (found == 0).all()
+
+
+def test_a_word_about_two_faces_unites_everything_around_them_and_keeps_two_subcentres() -> None:
+    nodes = faces_on_axes(3, 4)
+    tied = Constraints(must_link=pairs((1, 6)), cannot_link=pairs())
+    found = partition(nodes=nodes, constraints=tied, params=PARAMS)
+    assert found.labels.tolist() == [0] * 8 + [1] * 4
+    assert found.subcentres.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+
+
+def test_one_different_keeps_lookalikes_apart_as_whole_clusters() -> None:
+    nodes = nodes_of(np.array([[1, 0], [1, 0.01], [1, 0.02], [1, 0.03]]))
+    apart = Constraints(must_link=pairs((0, 1), (2, 3)), cannot_link=pairs((0, 3)))
+    assert partition(nodes=nodes, constraints=apart, params=PARAMS).labels.tolist() == [0, 0, 1, 1]
+
+
+def test_one_long_scene_is_not_the_whole_mean() -> None:
+    # Eight faces at 20° bring the mean near enough to 45°, unless the thousand of one scene at 0° hold it back.
+    angles = np.deg2rad([0.0, *[20.0] * 8, 45.0, 170.0])
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    params = replace(PARAMS, within_similarity=0.75, across_similarity=0.75, attach_similarity=1, hubness_share=0)
+    weights = np.array([1000, *[1] * 10], np.float32)
+    labels = partition(nodes=nodes_of(vectors, weights=weights), constraints=FREE, params=params).labels
+    assert labels.tolist() == [0] * 10 + [1]
 
 
 @pytest.mark.parametrize(
@@ -247,6 +279,9 @@ def test_every_node_gets_a_label_or_a_reason(world: dict[str, int]) -> None:
     first_rows = [int(np.flatnonzero(found.labels == label)[0]) for label in used]
     assert used.tolist() == list(range(len(used)))
     assert first_rows == sorted(first_rows)
+    assert ((found.subcentres == -1) == (found.labels == -1)).all()
+    assert len(set(zip(found.subcentres.tolist(), found.labels.tolist(), strict=True))) == len(set(found.subcentres))
+    assert (found.hubness[found.labels == -1] == 0).all()
 
 
 @given(worlds)
@@ -261,3 +296,5 @@ def test_the_order_of_the_rows_does_not_matter(world: dict[str, int]) -> None:
     mixed = partition(nodes=nodes.at(order), constraints=shuffled, params=PARAMS)
     assert (mixed.labels == straight.labels[order]).all()
     assert (mixed.confidence == straight.confidence[order]).all()
+    assert (mixed.hubness == straight.hubness[order]).all()
+    assert (mixed.subcentres == straight.subcentres[order]).all()

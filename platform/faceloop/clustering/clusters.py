@@ -36,13 +36,18 @@ class Clusters:
     def means(self) -> Float32Array:
         """Weighted mean vectors (c, d) f32, norm at most 1; never renormalised, so that the inner
         product of two means is the mean similarity of their pairs of faces."""
-        return (self.vector_sums / self.weights[:, None]).astype(np.float32)
+        return (self.vector_sums / self.weights[:, None]).astype(np.float32, copy=False)
 
     def similarity(self, rows: Int64Array, cols: Int64Array) -> Float32Array:
         """Mean similarity of the pairs (rows[e], cols[e]) less the hubness of both ends: (e,) f32."""
         dots = row_dots(self.vector_sums, rows, self.vector_sums, cols)
+        return self.corrected(rows, cols, dots / (self.weights[rows] * self.weights[cols]))
+
+    def corrected(self, rows: Int64Array, cols: Int64Array, bare: Float32Array) -> Float32Array:
+        """The inner products of means `bare` (e,) less the hubness of both ends: (e,) f32."""
         hubness = self.hubness_sums / self.weights
-        bare = dots / (self.weights[rows] * self.weights[cols])
+        if not hubness.any():
+            return bare
         corrected: Float32Array = (bare - hubness[rows] - hubness[cols]).astype(np.float32)
         return corrected
 

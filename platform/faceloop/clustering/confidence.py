@@ -5,48 +5,68 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from faceloop.clustering.clusters import Clusters
-from faceloop.clustering.knn import SearchParams, nearest
+from faceloop.clustering.knn import Edges, row_dots
+from faceloop.clustering.strangers import best_rivals
+from faceloop.clustering.ties import Ties
 
 Float32Array = NDArray[np.float32]
 Int64Array = NDArray[np.int64]
-_RIVALS_LOOKED_AT = 4
 
 
 def node_confidence(
-    leaves: Clusters, labels: Int64Array, *, threshold: float, scale: float, search: SearchParams
+    leaves: Clusters,
+    of_node: Int64Array,
+    ties: Ties,
+    *,
+    candidates: Int64Array,
+    neighbours: Edges,
+    threshold: float,
+    scale: float,
 ) -> Float32Array:
     """Confidence of each node's label, (n,) f32 in [0, 1]: logistic(margin / scale).
 
-    `leaves` are the nodes as clusters of one, `labels` (n,) their clusters 0..c-1. For a node with
-    company the margin is its mean similarity to the rest of its cluster (itself left out) less the
-    larger of `threshold` and its similarity to the best other cluster. For a lone node it is
-    `threshold` less the best other cluster: sure when nobody came near. 0.5 means a coin toss
-    between two answers. It ranks nodes and is not yet a calibrated probability.
+    `leaves` are the nodes as clusters of one, `of_node` (n,) their clusters 0..c-1, and the labels are the groups of
+    `ties` (c clusters). For a node with company the margin is its mean similarity to the rest of its
+    cluster (itself left out; of its group where it is alone in its cluster) less the
+    larger of `threshold` and its similarity to the best cluster of another group. For a lone node it is
+    `threshold` less the best other: sure when nobody came near. 0.5 means a coin toss between two answers.
+    Rivals are looked for among `candidates` (c, k), the clusters near each, and the clusters of `neighbours`
+    (edges between nodes). It ranks nodes and is not yet a calibrated probability.
     """
-    count = int(labels.max()) + 1
-    clusters = leaves.gathered(labels, count)
-    rival = _best_other(leaves, clusters, labels, search)
-    rest_weights = clusters.weights[labels] - leaves.weights
-    has_company = np.bincount(labels, minlength=count)[labels] > 1
-    safe_weights = np.where(has_company, rest_weights, 1)
-    rest_sums = clusters.vector_sums[labels] - leaves.vector_sums
-    rest_hubness = (clusters.hubness_sums[labels] - leaves.hubness_sums) / safe_weights
-    own = (
-        np.einsum("nd,nd->n", leaves.vector_sums, rest_sums) / (leaves.weights * safe_weights)
-        - leaves.hubness_sums / leaves.weights
-        - rest_hubness
+    clusters = leaves.gathered(of_node, len(ties.group_of))
+    group_of_node = ties.group_of[of_node]
+    node_hubness = leaves.hubness_sums / leaves.weights
+    rival = best_rivals(
+        leaves.means(),
+        node_hubness,
+        clusters.means(),
+        clusters.hubness_sums / clusters.weights,
+        candidates,
+        of_node,
+        ties.group_of,
+        neighbours.rows,
+        neighbours.cols,
     )
+    own = _similarity_to_rest(leaves, node_hubness, clusters, of_node)
+    is_alone = np.bincount(of_node)[of_node] == 1
+    has_company = np.bincount(group_of_node)[group_of_node] > 1
+    if (is_alone & has_company).any():
+        whole = leaves.gathered(group_of_node, ties.count)
+        own = np.where(is_alone, _similarity_to_rest(leaves, node_hubness, whole, group_of_node), own)
     margin = np.where(has_company, own - np.maximum(threshold, rival), threshold - rival)
     confidence: Float32Array = expit(margin / scale).astype(np.float32)
     return confidence
 
 
-def _best_other(leaves: Clusters, clusters: Clusters, labels: Int64Array, search: SearchParams) -> Float32Array:
-    """Similarity of each node to the nearest cluster that is not its own, (n,); -1 where there is none."""
-    found = nearest(leaves.means(), clusters.means(), _RIVALS_LOOKED_AT, search)
-    hubness = clusters.hubness_sums / clusters.weights
-    own_hubness = leaves.hubness_sums / leaves.weights
-    similarity = found.similarity - hubness[found.index] - own_hubness[:, None]
-    is_other = (found.index >= 0) & (found.index != labels[:, None])
-    best: Float32Array = np.where(is_other, similarity, np.float32(-1)).max(axis=1).astype(np.float32)
-    return best
+def _similarity_to_rest(
+    leaves: Clusters, node_hubness: Float32Array, clusters: Clusters, of_node: Int64Array
+) -> Float32Array:
+    """Mean similarity of each node to the others of its cluster, (n,) f32; any number where it is alone."""
+    every = np.arange(len(of_node), dtype=np.int64)
+    is_alone = np.bincount(of_node)[of_node] == 1
+    rest_weights = np.where(is_alone, 1, clusters.weights[of_node] - leaves.weights)
+    with_itself = row_dots(leaves.vector_sums, every, leaves.vector_sums, every)
+    dots = row_dots(leaves.vector_sums, every, clusters.vector_sums, of_node) - with_itself
+    rest_hubness = (clusters.hubness_sums[of_node] - leaves.hubness_sums) / rest_weights
+    own: Float32Array = dots / (leaves.weights * rest_weights) - node_hubness - rest_hubness
+    return own

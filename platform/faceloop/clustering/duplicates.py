@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from faceloop.clustering.knn import SearchParams, knn_graph
 
 _NEIGHBOURS = 5
-_SEARCH = SearchParams(flat_rows_max=200_000, probes=32, block_rows=4096)
+_SEARCH = SearchParams(flat_rows_max=20_000, probes=4, block_rows=2048)
 
 
 def near_duplicates(

@@ -12,14 +12,18 @@ from numpy.typing import NDArray
 
 from faceloop.clustering.clusters import Clusters
 from faceloop.clustering.knn import SearchParams, nearest
+from faceloop.clustering.strangers import cohort_means
+from faceloop.clustering.ties import Ties
 
 Float32Array = NDArray[np.float32]
 Int64Array = NDArray[np.int64]
+_SPARE = 9  # looked at beyond the cohort: the unit's own cluster, and others that rank lower for its cluster's mean
 
 
 def hubness_to_strangers(
     clusters: Clusters,
     provisional: Int64Array,
+    ties: Ties,
     *,
     skipped: int,
     cohort: int,
@@ -29,22 +33,20 @@ def hubness_to_strangers(
 ) -> Float32Array:
     """Mean similarity to the cohort less the median of that over all, (c,) f32, any sign.
 
-    `provisional` (c,) numbers the clusters' provisional clusters from 0. The nearest `skipped` others
+    `provisional` (c,) numbers the clusters' provisional clusters from 0, and `ties` are theirs. Strangers are
+    looked for among the clusters nearest to one's own. The nearest `skipped` others
     may be the same person, so the cohort is the `cohort` ones after them; and so may those nearer than
     `ceiling`: hard photos of a person seen a thousand times are many. Where fewer remain the value
     shrinks towards 0 as if `prior` usual strangers stood beside them: without strangers there is
     nothing to say.
     """
-    strangers = clusters.gathered(provisional, int(provisional.max()) + 1)
-    found = nearest(clusters.means(), strangers.means(), 1 + skipped + cohort, search)
-    is_own = found.index == provisional[:, None]
-    last_if_own = np.argsort(is_own, axis=1, kind="stable")[:, : found.index.shape[1] - 1]
-    others = np.take_along_axis(found.similarity, last_if_own, axis=1)[:, skipped : skipped + cohort]
-    is_known = np.isfinite(others) & (others < ceiling)
-    counts = is_known.sum(axis=1)
+    means = clusters.gathered(provisional, int(provisional.max()) + 1).means()
+    found = nearest(means, means, skipped + cohort + _SPARE, search)
+    mean, counts = cohort_means(
+        clusters.means(), means, found.index, provisional, ties.group_of, skipped, cohort, ceiling
+    )
     if not counts.any():
         return np.zeros(len(provisional), np.float32)
-    mean = np.where(is_known, others, 0).sum(axis=1, dtype=np.float64) / np.maximum(counts, 1)
     usual = float(np.median(mean[counts > 0]))
     pull: Float32Array = ((mean - usual) * counts / (counts + prior)).astype(np.float32)
     return pull

@@ -37,8 +37,19 @@ class PartitionScores:
     n_identities: int
 
 
-def score_partition(predicted: IntArray, truth: IntArray) -> PartitionScores:
-    """Compare two labellings of the same faces, both integer arrays of shape (n,), n >= 1.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contingency:
+    """The non-empty cells of clusters × identities, both numbered from 0, sorted by (cluster, identity)."""
+
+    cell_cluster: NDArray[np.int64]  # (cells,)
+    cell_identity: NDArray[np.int64]  # (cells,)
+    counts: NDArray[np.int64]  # (cells,) faces, >= 1
+    cluster_sizes: NDArray[np.int64]  # (clusters,) faces, >= 1
+    identity_sizes: NDArray[np.int64]  # (identities,) faces, >= 1
+
+
+def contingency(predicted: IntArray, truth: IntArray) -> Contingency:
+    """Count the faces of each cluster by identity; both labellings are integer arrays (n,), n >= 1.
 
     -1 in `predicted` means "left out": each such face counts as a cluster of its own.
     Raises DataError when the shapes differ or nothing is given.
@@ -51,39 +62,62 @@ def score_partition(predicted: IntArray, truth: IntArray) -> PartitionScores:
     cluster = _own_cluster_when_left_out(predicted)
     _, identity = np.unique(truth, return_inverse=True)
     cluster_sizes, identity_sizes = np.bincount(cluster), np.bincount(identity)
-
-    # Non-empty cells of the contingency table: which cluster, which identity, how many faces.
     n_identities = len(identity_sizes)
     cells, counts = np.unique(cluster * n_identities + identity, return_counts=True)
     cell_cluster, cell_identity = np.divmod(cells, n_identities)
+    return Contingency(
+        cell_cluster=cell_cluster,
+        cell_identity=cell_identity,
+        counts=counts,
+        cluster_sizes=cluster_sizes,
+        identity_sizes=identity_sizes,
+    )
 
+
+def score_partition(predicted: IntArray, truth: IntArray) -> PartitionScores:
+    """Compare two labellings of the same faces, both integer arrays of shape (n,), n >= 1.
+
+    -1 in `predicted` means "left out": each such face counts as a cluster of its own.
+    Raises DataError when the shapes differ or nothing is given.
+    """
+    table = contingency(predicted, truth)
+    cluster_sizes, identity_sizes, counts = table.cluster_sizes, table.identity_sizes, table.counts
     joined_rightly = _pairs(counts)
     pairwise_precision = _ratio(joined_rightly, _pairs(cluster_sizes))
     pairwise_recall = _ratio(joined_rightly, _pairs(identity_sizes))
     share = counts.astype(np.float64) / predicted.size
-    bcubed_precision = float(np.sum(share * counts / cluster_sizes[cell_cluster]))
-    bcubed_recall = float(np.sum(share * counts / identity_sizes[cell_identity]))
+    bcubed_precision = float(np.sum(share * counts / cluster_sizes[table.cell_cluster]))
+    bcubed_recall = float(np.sum(share * counts / identity_sizes[table.cell_identity]))
     return PartitionScores(
         pairwise_precision=pairwise_precision,
         pairwise_recall=pairwise_recall,
-        pairwise_f=_harmonic_mean(pairwise_precision, pairwise_recall),
+        pairwise_f=harmonic_mean(pairwise_precision, pairwise_recall),
         bcubed_precision=bcubed_precision,
         bcubed_recall=bcubed_recall,
-        bcubed_f=_harmonic_mean(bcubed_precision, bcubed_recall),
+        bcubed_f=harmonic_mean(bcubed_precision, bcubed_recall),
         nmi=_nmi(share, cluster_sizes, identity_sizes),
-        identities_split=int(np.count_nonzero(np.bincount(cell_identity) > 1)),
-        clusters_mixed=int(np.count_nonzero(np.bincount(cell_cluster) > 1)),
+        identities_split=int(np.count_nonzero(np.bincount(table.cell_identity) > 1)),
+        clusters_mixed=int(np.count_nonzero(np.bincount(table.cell_cluster) > 1)),
         n_clusters=len(cluster_sizes),
-        n_identities=n_identities,
+        n_identities=len(identity_sizes),
     )
 
 
+def harmonic_mean(precision: float, recall: float) -> float:
+    """F of a precision and a recall, 0 where both are 0."""
+    total = precision + recall
+    return 2 * precision * recall / total if total > 0 else 0.0
+
+
 def _own_cluster_when_left_out(predicted: IntArray) -> NDArray[np.int64]:
-    _, cluster = np.unique(predicted, return_inverse=True)
-    left_out = np.flatnonzero(predicted == -1)
-    cluster[left_out] = cluster.max() + 1 + np.arange(len(left_out))
-    _, dense = np.unique(cluster, return_inverse=True)
-    return dense.astype(np.int64)
+    names, cluster = np.unique(predicted, return_inverse=True)
+    is_left_out = predicted == -1
+    if is_left_out.any():
+        # -1 is the number of nobody now: the others move down over it, the left out come after them.
+        place = int(np.searchsorted(names, -1))
+        cluster = cluster - (cluster > place)
+        cluster[is_left_out] = len(names) - 1 + np.arange(np.count_nonzero(is_left_out))
+    return cluster.astype(np.int64)
 
 
 def _pairs(sizes: IntArray) -> float:
@@ -93,11 +127,6 @@ def _pairs(sizes: IntArray) -> float:
 
 def _ratio(part: float, whole: float) -> float:
     return part / whole if whole > 0 else 1.0
-
-
-def _harmonic_mean(precision: float, recall: float) -> float:
-    total = precision + recall
-    return 2 * precision * recall / total if total > 0 else 0.0
 
 
 def _entropy(shares: FloatArray) -> float:
