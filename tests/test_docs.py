@@ -83,13 +83,25 @@ def _make_targets() -> set[str]:
     return set(re.findall(r"^([a-z]+):", _text(ROOT / "Makefile"), re.MULTILINE))
 
 
+@cache
 def _options() -> dict[str, set[str]]:
-    """Each command of the command line with its options, as the parser knows them."""
+    """Each command, one of a group as `group command`, with its options as the parser knows them."""
     group = typer.main.get_group(app)
-    return {
-        name: {"--help", *(option for parameter in command.params for option in parameter.opts)}
-        for name, command in group.commands.items()
-    }
+    context = typer.Context(group)
+    found = {}
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        inner = getattr(command, "commands", None)
+        for key, leaf in {f"{name} {sub}": leaf for sub, leaf in inner.items()}.items() if inner else [(name, command)]:
+            found[key] = {"--help", *(option for parameter in leaf.params for option in parameter.opts)}
+    return found
+
+
+def _named_command(words: list[str]) -> str:
+    """The command that a line names: its second word, and of a group the third."""
+    pair = " ".join(words[1:3])
+    return pair if pair in _options() else words[1]
 
 
 def _first_column(doc: Path) -> list[str]:
@@ -105,10 +117,11 @@ def test_named_commands_exist_with_their_options(doc: Path) -> None:
             case "make":
                 assert set(words[1:]) <= targets, words
             case "faceloop":
-                command = words[1]
-                assert command in options, words
+                command = _named_command(words)
+                is_group = any(name.startswith(f"{command} ") for name in options)
+                assert command in options or (is_group and len(words) == 2), words
                 named = {word.partition("=")[0] for word in words[2:] if re.match(r"--?[A-Za-z]", word)}
-                assert named <= options[command], words
+                assert named <= options.get(command, set()), words
                 if command == "run" and len(words) > 2:
                     assert words[2] in STAGES, words
 
@@ -116,7 +129,7 @@ def test_named_commands_exist_with_their_options(doc: Path) -> None:
 @every_document
 def test_named_params_exist(doc: Path) -> None:
     named = [word for words in _commands(doc) for word in words] + _inline(doc)
-    pattern = re.compile(rf"^((?:{'|'.join(('paths', *STAGES))})(?:\.[a-z_]+)+)(?:=.*)?$")
+    pattern = re.compile(rf"^((?:{'|'.join(('paths', 'decisions', *STAGES))})(?:\.[a-z_]+)+)(?:=.*)?$")
     keys = {match[1] for word in named if (match := pattern.match(word)) and not match[1].endswith(".py")}
     for key in keys:
         node = PARAMS
@@ -148,8 +161,8 @@ def test_files_named_by_their_place_exist(doc: Path) -> None:
 
 
 def test_the_readme_shows_every_command_of_the_command_line() -> None:
-    shown = {words[1] for words in _commands(README) if words[0] == "faceloop"}
-    assert shown == set(_options())
+    shown = {_named_command(words).split()[0] for words in _commands(README) if words[0] == "faceloop"}
+    assert shown == {name.split()[0] for name in _options()}
 
 
 def test_the_two_commands_are_those_of_make_and_of_ci() -> None:

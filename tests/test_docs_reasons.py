@@ -6,6 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import get_args
 
+from faceloop.clustering.partition import DropReason
+from faceloop.clustering.proposals import ProposalReason
 from facereview.questions import Reason
 
 ROOT = Path(__file__).parents[1]
@@ -103,10 +105,12 @@ def _codes_of_page() -> dict[str, list[str]]:
 def test_every_reason_code_of_the_code_is_on_the_page_and_no_other() -> None:
     page = _codes_of_page()
     questions = set(get_args(Reason))
+    proposals = {*get_args(ProposalReason), "shared_key", "models_differ"}
     assert len(page["code"]) == len(set(page["code"]))
-    assert set(page["code"]) == _codes().reasons - questions
+    assert set(page["code"]) == _codes().reasons - questions - (proposals - set(get_args(DropReason)))
     assert set(page["flag"]) == _codes().flags
     assert set(page["reason of a question"]) == questions
+    assert set(page["reason of a proposal"]) == proposals
 
 
 def test_the_scan_for_reason_codes_sees_each_way_to_write_one() -> None:

@@ -13,6 +13,7 @@ Reason = Literal[
     "unknown_near_identity",  # a face without identity that resembles one
     "unknown_pair",  # two faces without identity that resemble each other
     "weak_member",  # a tracklet that hardly resembles the rest of its cluster
+    "two_halves",  # two parts of one cluster that hardly resemble each other
 ]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from faceloop.commands.late import LateCommands
 from faceloop.commands.options import ALL_THREADS, ParamsOption, RootOption, SetOption, ThreadsOption, workspace
 from faceloop.progress import ConsoleProgress
 from faceloop.runner import Outcome, Workspace, run_stage
@@ -19,8 +20,9 @@ from facestore.publish import verify as verify_artifact
 if TYPE_CHECKING:
     from faceloop.reports.truth import TruthSpec
 
-# Plots and encoders are imported by the commands that need them: a stage called by a scheduler starts seconds sooner.
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__, cls=LateCommands
+)
 
 TruthOption = Annotated[str | None, typer.Option("--truth", help="A truth.json, or `folders`: one folder a person.")]
 TruthExceptOption = Annotated[

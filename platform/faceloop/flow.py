@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from faceloop.decision_tables import export_decisions
 from faceloop.params import section
 from faceloop.runner import Outcome, Workspace, run_stage
 from faceloop.stage import STAGES, load_stage
@@ -26,6 +27,7 @@ def run_flow(work: Workspace, clock: Callable[[], float] = time.perf_counter) ->
         stage = load_stage(name)
         stage.fingerprint(section(work.tree, name, stage.params))  # models there, licences accepted: before work starts
     times = []
+    export_decisions(work)
     for name in STAGES:
         start = clock()
         outcome = run_stage(work, name)

@@ -31,6 +31,7 @@ class Paths(StageParams):
     faces: str
     crops: str
     embeddings: str
+    decisions: str
     clusters: str
     assignments: str
     release: str

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from faceloop.batches import run_batches, run_key_of
+from faceloop.identity.policy import DecisionParams
 from faceloop.params import Paths, StageParams, Tree, section
 from faceloop.progress import ProgressReporter
 from faceloop.stage import STAGES, Context, Report, Stage, Stopwatch, load_stage
@@ -27,6 +28,8 @@ from facestore.publish import (
     refuse_foreign,
 )
 from facestore.sources import open_source
+
+SWITCH_JOURNAL = "migration/journal.json"  # of the root; stands while a model switch exchanges artifacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +69,8 @@ def open_workspace(root: Path | None, tree: Tree, *, threads: int, progress: Pro
     """Check every section of the params first: a wrong key stops the work before it starts (ConfigError)."""
     for name in STAGES:
         section(tree, name, load_stage(name).params)
-    known = {"root", "paths", *STAGES}
+    section(tree, "decisions", DecisionParams)
+    known = {"root", "paths", "decisions", *STAGES}
     if unknown := sorted(str(name) for name in set(tree) - known):
         raise ConfigError(f"params have unknown sections {unknown}; known are {sorted(known)}")
     if not isinstance(tree.get("root"), str):
@@ -79,7 +83,7 @@ def open_workspace(root: Path | None, tree: Tree, *, threads: int, progress: Pro
 
 def _refuse_shared_folders(work: Workspace) -> None:
     """Publication replaces a whole folder: none may be, lie in or hold the source, the store or another artifact."""
-    artifacts = dict.fromkeys(out for name in STAGES for out in load_stage(name).outs)
+    artifacts = ["decisions", *dict.fromkeys(out for name in STAGES for out in load_stage(name).outs)]
     places = {
         name: Path(work.external(name)).resolve()
         for name in Paths.model_fields
@@ -106,7 +110,9 @@ def run_stage(work: Workspace, name: str, *, batch: str | None = None, again: bo
     if batch is not None and not stage.is_batched:
         raise StageError(f"{stage.name} has no batches; run it without --batch")
     work.root.mkdir(parents=True, exist_ok=True)
-    with _only_one(work.root, name, batch):
+    with only_one(work.root, name, batch):
+        if (work.root / SWITCH_JOURNAL).exists():
+            raise StageError(f"a model switch of {work.root} was cut short; `faceloop migrate-model` completes it")
         for out in stage.outs:
             recover(work.path(out))
             refuse_foreign(work.path(out))
@@ -265,7 +271,7 @@ def _published(work: Workspace, stage: Stage, run_key: str) -> Report | None:
 
 
 @contextmanager
-def _only_one(root: Path, stage: str, batch: str | None) -> Iterator[None]:
+def only_one(root: Path, stage: str, batch: str | None) -> Iterator[None]:
     """One process at a time runs a stage of a root, or one each of its batches while none runs the whole.
 
     The locks go with the process, however it ends.

@@ -215,6 +215,7 @@ class World:
             cluster_id=AXIS[PEOPLE[number]] if number < len(PEOPLE) else number,
             confidence=self.confidence,
             status="clustered",
+            key_group=-1,
             run_id="run-cluster",
         )
 

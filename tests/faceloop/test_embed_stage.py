@@ -1,5 +1,6 @@
 """embed as a stage: unit vectors, templates that weigh by quality, and batches of any size giving the same."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from faceloop.progress import SilentProgress
 from faceloop.stage import Context, Report, Stopwatch
 from faceloop.stages import embed
 from faceloop.stages.embed import _Crop, template_of
+from faceloop.vision.packs import load_pack
 from facestore.crops import CropWriter
-from facestore.errors import ShardCorrupt
+from facestore.errors import ConfigError, ShardCorrupt
 from facestore.objects import FolderStore
 from facestore.records import Face, FaceEmbedding, NearDuplicate, TrackletTemplate
 from facestore.tables import read_table, write_table
@@ -134,6 +136,62 @@ def test_a_missing_crop_stops_the_stage_and_is_named(tmp_path: Path) -> None:
     write_table(tmp_path / "faces" / "b000" / "faces.parquet", Face, [_face("a", "t1"), _face("lost", "t2")])
     with pytest.raises(ShardCorrupt, match="lost"):
         _embed(tmp_path)
+
+
+def _second_pack(folder: Path) -> str:
+    """The built-in recogniser under another name: another contract, and the same vectors. As an override."""
+    recogniser = load_pack("builtin", accept_licence=None, insightface_root=None).recogniser
+    assert recogniser is not None
+    folder.mkdir()
+    (folder / "r.onnx").write_bytes(recogniser.model_path.read_bytes())
+    task = {
+        "file": "r.onnx",
+        "sha256": recogniser.sha256,
+        "kind": "sface",
+        "preprocessing": {"colour": "RGB", "mean": 0, "std": 1},
+        "input_size": 112,
+        "embedding_dimension": 128,
+    }
+    manifest = {"manifest_version": 1, "pack_id": "second", "licence": "test", "tasks": {"recognition": task}}
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    member = {
+        "pack": str(folder),
+        "accept_licence": None,
+        "engine": "onnxruntime",
+        "precision": "f32",
+        "provider": "cpu",
+    }
+    return f"embed.committee={json.dumps([member])}"
+
+
+def test_a_committee_gives_templates_of_its_own_and_changes_none_of_the_first(tmp_path: Path) -> None:
+    faces = [_face("a", "t1"), _face("b", "t2"), _face("c", "t1")]
+    for name in ("alone", "together"):
+        _store(tmp_path / name, faces)
+    _, vectors, templates, _ = _embed(tmp_path / "alone")
+    report, same_vectors, same_templates, _ = _embed(tmp_path / "together", _second_pack(tmp_path / "second"))
+    assert (vectors, templates) == (same_vectors, same_templates)
+    assert list(read_table(tmp_path / "alone" / "embeddings", "committee", TrackletTemplate)) == []
+    opinions = list(read_table(tmp_path / "together" / "embeddings", "committee", TrackletTemplate))
+    assert report.figures["committee_templates"] == 2
+    assert {one.tracklet_id for one in opinions} == {"t1", "t2"}
+    assert {one.contract_id for one in opinions}.isdisjoint({one.contract_id for one in templates})
+    for opinion, template in zip(opinions, templates, strict=True):
+        np.testing.assert_allclose(opinion.embedding, template.embedding, atol=1e-5)
+    spelled = json.loads((tmp_path / "together" / "embeddings" / "contract.json").read_text(encoding="utf-8"))
+    assert [one["contract_id"] for one in spelled["committee"]] == [opinions[0].contract_id]
+    assert spelled["contract_id"] == templates[0].contract_id
+
+
+def test_the_run_key_covers_the_committee_and_no_recogniser_sits_in_it_twice(tmp_path: Path) -> None:
+    def fingerprint(*overrides: str) -> str:
+        return embed.fingerprint(section(read_params(ROOT / "params.yaml", overrides), "embed", embed.Params))
+
+    second = _second_pack(tmp_path / "second")
+    assert fingerprint() != fingerprint(second)
+    member = json.loads(second.partition("=")[2])
+    with pytest.raises(ConfigError, match="names a recogniser twice"):
+        fingerprint(f"embed.committee={json.dumps(member * 2)}")
 
 
 def _members(vectors: npt.NDArray[np.float64], qualities: list[float]) -> list[tuple[_Crop, npt.NDArray[np.float32]]]:

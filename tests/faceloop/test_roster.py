@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from faceloop.identity.roster import FaceVectors, Roster, SeenFace, Templates, build_roster, opened_tracklets
+from faceloop.identity.roster import (
+    FaceVectors,
+    Roster,
+    SeenFace,
+    Templates,
+    build_roster,
+    opened_tracklets,
+    same_picture_pairs,
+)
 
 AXES = np.eye(4, dtype=np.float32)
 
@@ -92,3 +100,8 @@ def test_every_face_has_a_node_or_a_reason() -> None:
         for apart in (set(), {"ta"}):
             roster = _roster(left_out=left_out, apart=apart)
             assert roster.node_of_face.keys() ^ roster.left_out.keys() == {face.face_id for face in FACES}
+
+
+def test_nodes_of_one_picture_are_paired_once_each() -> None:
+    moments = [("a", 0), ("a", 0), ("a", 5), ("a", 5), ("b", 5)]
+    assert same_picture_pairs(moments, [4, 2, 2, 4, None]).tolist() == [[2, 4]]

@@ -7,6 +7,7 @@ a collage). Weaker still are external keys: see `key_ties.py`.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from faceloop.clustering.constraints import Constraints
 from facestore.decisions import Decision
 
 Int64Array = NDArray[np.int64]
+_TRACKLET = "\x1f"  # marks a tracklet among faces: no id holds it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,25 +55,25 @@ def pairs_of(
 def tracklets_apart(
     effective: Iterable[Decision], aliases: Mapping[str, str], tracklet_of: Mapping[str, str]
 ) -> set[str]:
-    """Tracklets of which people say that they show two persons: their faces must be nodes of their own."""
+    """Tracklets of which people say that they show two persons: their faces must be nodes of their own.
+
+    Also those that only together, by chains of ties over several tracklets, would put a `different` under one label.
+    """
     must, cannot = pairs_of(effective, aliases)
-    names = sorted({face for pair in [*must, *cannot] for face in pair if face in tracklet_of})
-    row = {name: place for place, name in enumerate(names)}
-    groups = _Groups(len(names))
-    for first, second in must:
-        if first in row and second in row:
-            groups.unite(row[first], row[second])
-    apart = set()
-    keepers: dict[tuple[int, str], list[str]] = {}
-    for name in names:
-        keepers.setdefault((groups.find(row[name]), tracklet_of[name]), []).append(name)
-    tracklets: dict[int, set[str]] = {}
-    for group, tracklet in keepers:
-        tracklets.setdefault(group, set()).add(tracklet)
-    for first, second in cannot:
-        if first in row and second in row:
-            apart |= tracklets[groups.find(row[first])] & tracklets[groups.find(row[second])]
-    return apart
+    tied = _Groups(must)
+    joined = _Groups([*must, *((face, _TRACKLET + tracklet_of[face]) for face in _named(must, cannot, tracklet_of))])
+    torn = {joined.find(first) for first, second in cannot if joined.find(first) == joined.find(second)}
+    people: dict[str, set[str]] = {}
+    for face in _named(must, cannot, tracklet_of):
+        if joined.find(face) in torn:
+            people.setdefault(tracklet_of[face], set()).add(tied.find(face))
+    return {tracklet for tracklet, groups in people.items() if len(groups) > 1}
+
+
+def _named(
+    must: Sequence[tuple[str, str]], cannot: Sequence[tuple[str, str]], tracklet_of: Mapping[str, str]
+) -> list[str]:
+    return sorted({face for pair in [*must, *cannot] for face in pair if face in tracklet_of})
 
 
 def node_constraints(
@@ -84,15 +86,22 @@ def node_constraints(
 ) -> Evidence:
     """Constraints over `nodes` rows that can all be satisfied.
 
-    `effective` decisions are satisfiable together (resolve.py); `same_picture` is (p, 2) int64 rows. A decision on a
-    face without a node says nothing here.
+    `effective` decisions are satisfiable together (resolve.py); `same_picture` is (p, 2) int64 rows. A face without a
+    node still ties those that it is tied to.
     """
     must_faces, cannot_faces = pairs_of(effective, aliases)
-    must = _rows(must_faces, node_of_face)
-    cannot = _rows(cannot_faces, node_of_face)
-    groups = _Groups(nodes)
-    for first, second in must:
-        groups.unite(first, second)
+    tied = _Groups(must_faces)
+    rows_of: dict[str, list[int]] = {}
+    for face in sorted({face for pair in [*must_faces, *cannot_faces] for face in pair}):
+        if (row := node_of_face.get(face)) is not None:
+            rows_of.setdefault(tied.find(face), []).append(row)
+    must = [pair for rows in rows_of.values() for pair in pairwise(sorted(set(rows)))]
+    sides = (
+        [node_of_face.get(face, next(iter(rows_of.get(tied.find(face), ())), None)) for face in pair]
+        for pair in cannot_faces
+    )
+    cannot = [(min(one, other), max(one, other)) for one, other in sides if one is not None and other is not None]
+    groups = _Groups(must)
     lifted: list[tuple[int, int]] = []
     kept_apart: list[tuple[int, int]] = []
     for first, second in same_picture.tolist():
@@ -103,25 +112,22 @@ def node_constraints(
     )
 
 
-class _Groups:
-    """Union-find over rows."""
-
-    def __init__(self, count: int) -> None:
-        self._parent = list(range(count))
-
-    def find(self, row: int) -> int:
-        while self._parent[row] != row:
-            self._parent[row] = self._parent[self._parent[row]]
-            row = self._parent[row]
-        return row
-
-    def unite(self, first: int, second: int) -> None:
-        self._parent[self.find(second)] = self.find(first)
+_Name = TypeVar("_Name", str, int)
 
 
-def _rows(pairs: Iterable[tuple[str, str]], node_of_face: Mapping[str, int]) -> list[tuple[int, int]]:
-    found = ((node_of_face.get(first), node_of_face.get(second)) for first, second in pairs)
-    return sorted({(a, b) for a, b in found if a is not None and b is not None and a != b})
+class _Groups(Generic[_Name]):
+    """Union-find over names that pairs tie; any other name is alone."""
+
+    def __init__(self, pairs: Iterable[tuple[_Name, _Name]]) -> None:
+        self._parent: dict[_Name, _Name] = {}
+        for first, second in pairs:
+            self._parent[self.find(second)] = self.find(first)
+
+    def find(self, name: _Name) -> _Name:
+        while (parent := self._parent.setdefault(name, name)) != name:
+            self._parent[name] = self._parent.setdefault(parent, parent)
+            name = parent
+        return name
 
 
 def _array(pairs: Iterable[tuple[int, int]]) -> Int64Array:

@@ -58,14 +58,23 @@ class Roster:
     node_of_face: Mapping[str, int]
     left_out: Mapping[str, str]  # face → not_a_face, ignored, no_embedding
 
-    def same_picture(self, faces: Iterable[SeenFace]) -> Int64Array:
+    def same_picture(self, faces: Sequence[SeenFace]) -> Int64Array:
         """Pairs of nodes that are seen in one picture, (p, 2) int64 rows, sorted."""
-        seen: dict[tuple[str, int], set[int]] = defaultdict(set)
-        for face in faces:
-            if (node := self.node_of_face.get(face.face_id)) is not None:
-                seen[face.footage_id, face.pts_ms].add(node)
-        pairs = {pair for together in seen.values() for pair in combinations(sorted(together), 2)}
-        return np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
+        moments = [(face.footage_id, face.pts_ms) for face in faces]
+        return same_picture_pairs(moments, [self.node_of_face.get(face.face_id) for face in faces])
+
+
+def same_picture_pairs(moments: Sequence[tuple[str, int]], rows: Sequence[int | None]) -> Int64Array:
+    """Pairs of nodes that are seen in one picture, (p, 2) int64, sorted: nobody is in one picture twice.
+
+    `moments` are (footage, time) and `rows` the node of each face, None for a face without one.
+    """
+    seen: dict[tuple[str, int], set[int]] = defaultdict(set)
+    for moment, row in zip(moments, rows, strict=True):
+        if row is not None:
+            seen[moment].add(row)
+    pairs = {pair for together in seen.values() for pair in combinations(sorted(together), 2)}
+    return np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
 
 
 def opened_tracklets(faces: Iterable[SeenFace], left_out: Mapping[str, str], apart: set[str]) -> set[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import ConfigDict
 
+from faceloop.clustering.calibration import Calibration, builtin_calibration, read_calibrations
 from faceloop.clustering.knn import SearchParams
 from faceloop.params import StageParams, section
 from faceloop.reports import plots, words
@@ -23,6 +24,7 @@ from facestore.ids import JsonValue, canonical_json, digest_of
 from facestore.publish import fresh_partial, publish, read_manifest, recover
 
 PAGE, METRICS, PLOTS = "report.html", "metrics.json", "plots"
+CALIBRATION = "calibration.json"  # in the clusters artifact
 LIMITS = Limits(
     sheets=SheetLimits(
         identities=60, shots_per_identity=12, least_sure_per_identity=3, unknown=48, low_confidence=0.75
@@ -41,7 +43,7 @@ class _ClusterNumbers(StageParams):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    across_similarity: float
+    across_sigmas: float
     flat_rows_max: int
     probes: int
     block_rows: int
@@ -123,10 +125,19 @@ def render(page: Page) -> str:
 def _numbers(work: Workspace) -> Numbers:
     cluster = section(work.tree, "cluster", _ClusterNumbers)
     return Numbers(
-        threshold=cluster.across_similarity,
+        threshold=_calibration(work).cosine(cluster.across_sigmas),
         balance_ratio=section(work.tree, "pack", _PackNumbers).balance_ratio,
         search=SearchParams(flat_rows_max=cluster.flat_rows_max, probes=cluster.probes, block_rows=cluster.block_rows),
     )
+
+
+def _calibration(work: Workspace) -> Calibration:
+    """The one that cluster wrote beside its tables; before it has run, that of the built-in recogniser."""
+    file = work.path("clusters") / CALIBRATION
+    if not file.is_file():
+        return builtin_calibration()
+    (calibration,) = read_calibrations(file.read_text(encoding="utf-8"), str(file)).values()
+    return calibration
 
 
 def _material_metrics(material: Material, page: Page) -> dict[str, JsonValue]:

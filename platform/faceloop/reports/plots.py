@@ -1,6 +1,6 @@
 """The report's pictures as PNG files, for `dvc plots` and for slides. The one home of matplotlib."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from faceloop.questions.curve import CurvePoint
 from faceloop.reports.flow import Flow
 from faceloop.reports.histograms import Histogram
 
@@ -42,6 +43,28 @@ def save_timing(flow: Flow, path: Path) -> None:
     """One PNG: wall seconds of each stage."""
     names = [timing.stage for timing in flow.timings]
     _save_bars(names, [timing.wall_s for timing in flow.timings], "Wall time by stage", "seconds", path)
+
+
+def save_curves(curves: Mapping[str, Sequence[CurvePoint]], path: Path, *, title: str) -> None:
+    """One PNG: pairwise F of each strategy against questions and against minutes; bands span the runs."""
+    figure = Figure(figsize=(8.4, 3.4), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, 2, sharey=True)
+    for number, (name, points) in enumerate(curves.items()):
+        colour = _COLOURS[number % len(_COLOURS)]
+        scores = [point.pairwise_f for point in points]
+        span = [point.lowest_f for point in points], [point.highest_f for point in points]
+        across = ([float(point.questions) for point in points], [point.minutes for point in points])
+        for axes, places in zip(panels, across, strict=True):
+            axes.plot(places, scores, color=colour, label=name)
+            axes.fill_between(places, *span, color=colour, alpha=0.15, linewidth=0)
+            axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_xlabel("questions answered")
+    panels[1].set_xlabel("minutes of a person")
+    panels[0].set_ylabel("pairwise F")
+    panels[0].set_title(title, loc="left")
+    panels[1].legend(frameon=False, loc="lower right")
+    _save(figure, path)
 
 
 def _save_bars(names: Sequence[str], values: Sequence[float], title: str, unit: str, path: Path) -> None:

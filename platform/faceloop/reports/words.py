@@ -31,6 +31,10 @@ _REASONS = {
     "outside_picture": "lies mostly outside the picture",
     "near_duplicate": "nearly repeats another crop",
     "unknown_identity": "no identity yet",
+    "not_a_face": "a person said that it is no face",
+    "ignored": "a person wants it left out",
+    "no_embedding": "no crop that can be compared",
+    "incoherent": "part of a large cluster that does not hold together",
     "singleton": "resembles nobody else",
     "low_confidence": "not sure enough",
     "too_few_samples": "its identity has too few samples",
@@ -39,6 +43,7 @@ _REASONS = {
     "unknown_near_identity": "An unknown face close to an identity",
     "unknown_pair": "Two unknown faces that look alike",
     "weak_member": "A weak member of its own cluster",
+    "two_halves": "Two parts of one cluster that hardly look alike",
 }
 
 

@@ -1,6 +1,10 @@
-"""embed: crops to unit vectors and tracklet templates, under one embedding contract; near-duplicates marked."""
+"""embed: crops to unit vectors and tracklet templates, under one embedding contract; near-duplicates marked.
 
-from dataclasses import asdict, dataclass
+A committee of further recognisers looks at the same crops: its templates are a second opinion, never clustered.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 from pydantic import Field
@@ -12,17 +16,19 @@ from faceloop.vision.arrays import Float32Array
 from faceloop.vision.choice import ModelParams
 from faceloop.vision.models import embedding_contract
 from facestore.crops import CropReader
-from facestore.ids import canonical_json
+from facestore.errors import ConfigError
+from facestore.ids import JsonValue, canonical_json
 from facestore.records import Face, FaceEmbedding, NearDuplicate, TrackletTemplate
 from facestore.tables import TableWriter, column_matrix, read_columns, write_table
 
-VERSION = 1
+VERSION = 2
 BATCHED = True
 _CHUNK = 256  # crops in memory at once
 
 
 class Params(StageParams):
     model: ModelParams
+    committee: list[ModelParams]
     batch_size: int = Field(ge=1, le=1024)
     duplicate_similarity: float = Field(ge=0, le=1)
 
@@ -37,52 +43,89 @@ class _Crop:
     quality: float
 
 
+@dataclass(slots=True)
+class _Gathering:
+    """Turns faces that come a tracklet after the other into templates of one contract."""
+
+    contract_id: str
+    waiting: list[tuple[_Crop, Float32Array]] = field(default_factory=list)
+
+    def add(self, crop: _Crop, vector: Float32Array) -> Iterator[TrackletTemplate]:
+        """The template of the tracklet before, where this face begins another."""
+        if self.waiting and self.waiting[0][0].tracklet_id != crop.tracklet_id:
+            yield from self.rest()
+        self.waiting.append((crop, vector))
+
+    def rest(self) -> Iterator[TrackletTemplate]:
+        """The last template."""
+        if self.waiting:
+            yield template_of(self.waiting, self.contract_id)
+        self.waiting = []
+
+
 def fingerprint(params: Params) -> str:
-    """The embedding contract: recogniser bytes, alignment, colours, normalisation, dimension, precision."""
-    return embedding_contract(params.model.load(), precision=params.model.precision).contract_id
+    """The embedding contracts: recogniser bytes, alignment, colours, normalisation, dimension, precision.
+
+    Raises ConfigError when a recogniser sits in the committee twice.
+    """
+    contracts = [embedding_contract(model.load(), precision=model.precision).contract_id for model in _models(params)]
+    if len(set(contracts)) < len(contracts):
+        raise ConfigError("embed.committee names a recogniser twice, or that of embed.model; leave out the repeats")
+    return " ".join(contracts)
 
 
 def run(*, faces: In, crops: In, embeddings: Out, params: Params, context: Context) -> Report:
     report = Report()
     wanted = _crops(faces)
     report.items_in = len(wanted)
-    recogniser = params.model.recogniser(threads=context.threads, batch_size=params.batch_size)
-    contract_id = recogniser.contract.contract_id
+    first, *others = (
+        model.recogniser(threads=context.threads, batch_size=params.batch_size) for model in _models(params)
+    )
+    templates = _Gathering(contract_id=first.contract.contract_id)
+    opinions = [_Gathering(contract_id=other.contract.contract_id) for other in others]
     reader = CropReader(crops.parent)
     with (
         TableWriter(embeddings / "faces.parquet", FaceEmbedding) as face_table,
         TableWriter(embeddings / "templates.parquet", TrackletTemplate) as template_table,
+        TableWriter(embeddings / "committee.parquet", TrackletTemplate) as committee_table,
     ):
-        waiting: list[tuple[_Crop, Float32Array]] = []
         for start in range(0, len(wanted), _CHUNK):
             chunk = wanted[start : start + _CHUNK]
             with context.stopwatch.on("read crops"):
                 images = np.stack([reader.image("aligned", crop.crop_key) for crop in chunk])
             with context.stopwatch.on("embed"):
-                found = recogniser.embed(images)
+                found = first.embed(images)
             for crop, vector, is_valid in zip(chunk, found.vectors, found.is_valid, strict=True):
                 if not is_valid:
                     report.rejected["invalid_embedding"] += 1
                     continue
                 report.published += 1
-                face_table.write(_face_embedding(crop, vector, contract_id))
-                if waiting and waiting[0][0].tracklet_id != crop.tracklet_id:
-                    template_table.write(template_of(waiting, contract_id))
-                    waiting = []
-                waiting.append((crop, vector))
-        if waiting:
-            template_table.write(template_of(waiting, contract_id))
+                face_table.write(_face_embedding(crop, vector, templates.contract_id))
+                template_table.write_all(templates.add(crop, vector))
+            for other, opinion in zip(others, opinions, strict=True):
+                with context.stopwatch.on("committee"):
+                    seen = other.embed(images)
+                for crop, vector, is_valid in zip(chunk, seen.vectors, seen.is_valid, strict=True):
+                    if is_valid:
+                        committee_table.write_all(opinion.add(crop, vector))
+        template_table.write_all(templates.rest())
+        for opinion in opinions:
+            committee_table.write_all(opinion.rest())
         report.figures["templates"] = template_table.rows
+        report.figures["committee_templates"] = committee_table.rows
     reader.close()
     return report
 
 
 def finish(*, embeddings: Out, params: Params, context: Context) -> Report:
-    """Once all batches are there: write the contract down, mark crops that nearly repeat another of their subset."""
+    """Once all batches are there: write the contracts down, mark crops that nearly repeat another of their subset."""
     report = Report()
-    contract = embedding_contract(params.model.load(), precision=params.model.precision)
-    spelled = canonical_json({"contract_id": contract.contract_id, **asdict(contract)})
-    (embeddings / "contract.json").write_text(spelled + "\n", encoding="utf-8")
+    contracts = [embedding_contract(model.load(), precision=model.precision) for model in _models(params)]
+    spelled: list[dict[str, JsonValue]] = [
+        {"contract_id": contract.contract_id, **asdict(contract)} for contract in contracts
+    ]
+    text = canonical_json({**spelled[0], "committee": list[JsonValue](spelled[1:])})
+    (embeddings / "contract.json").write_text(text + "\n", encoding="utf-8")
     table = read_columns(embeddings, "faces", FaceEmbedding, ("face_id", "tracklet_id", "embedding"))
     templates = read_columns(embeddings, "templates", TrackletTemplate, ("tracklet_id", "subset"))
     subset_of = dict(zip(*(templates[name].to_pylist() for name in ("tracklet_id", "subset")), strict=True))
@@ -95,6 +138,10 @@ def finish(*, embeddings: Out, params: Params, context: Context) -> Report:
     write_table(embeddings / "near_duplicates.parquet", NearDuplicate, marks)
     report.figures["near_duplicates"] = len(marks)
     return report
+
+
+def _models(params: Params) -> list[ModelParams]:
+    return [params.model, *params.committee]
 
 
 def _crops(faces: In) -> list[_Crop]:

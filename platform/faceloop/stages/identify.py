@@ -1,160 +1,175 @@
-"""identify: clusters to identities with stable ids; every face gets a state and a confidence, a lone one is unknown."""
+"""identify: clusters and people's word to identities with stable ids. Every face gets a state, a confidence, and where
+its label comes from; labels are derived anew from all decisions each time."""
 
-from collections import defaultdict
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
 
-from pydantic import Field
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator
 
-from faceloop.identity.matching import Matching, match_identities
+from faceloop.identity.accept import Acceptance, choose_threshold
+from faceloop.identity.earlier import read_earlier
+from faceloop.identity.labels import LEFT_OUT, NOT_CLUSTERED, Sighting
+from faceloop.identity.lifecycle import Identified, Rules, identify_faces
+from faceloop.identity.naming import Named
 from faceloop.params import StageParams
 from faceloop.stage import Context, In, Out, Report
+from facestore.decisions import Decision, IdentityEvent, Review
 from facestore.records import Assignment, Cluster, Face, Identity
-from facestore.tables import TableWriter, read_columns, read_table, write_table
+from facestore.tables import read_columns, read_table, write_table
 
-VERSION = 1
+if TYPE_CHECKING:
+    from faceloop.identity.confidence_scale import ConfidenceScale
+
+VERSION = 2
+
+
+class AutoAccept(StageParams):
+    """Machine labels count as confirmed where reviews prove this precision at this confidence; else none does."""
+
+    precision: float = Field(gt=0, lt=1)
+    confidence_level: float = Field(gt=0, lt=1)
+    fewest_reviews: int = Field(ge=10)  # that make a probability of the machine's confidence
+    reviews_since: str | None  # ISO 8601 with a zone: older reviews, say of another recogniser, are not counted
+
+    @field_validator("reviews_since")
+    @classmethod
+    def _has_zone(cls, text: str | None) -> str | None:
+        if text is not None and datetime.fromisoformat(text).tzinfo is None:
+            raise ValueError("a time without a zone; write it as 2026-01-31T00:00:00+00:00")
+        return text
+
+    def since(self) -> datetime | None:
+        return datetime.fromisoformat(self.reviews_since) if self.reviews_since is not None else None
 
 
 class Params(StageParams):
     min_faces_alone: int = Field(ge=1)
     min_confidence: float = Field(ge=0, le=1)
+    auto_accept: AutoAccept
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sighting:
-    """What identify needs to know of a clustered face."""
-
-    face_id: str
-    tracklet_id: str
-    footage_id: str
-    subset: str
-    quality: float
-    confidence: float
-    status: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Earlier:
-    identities: dict[str, Identity]
-    identity_of: dict[str, str]
-
-
-def run(*, faces: In, clusters: In, assignments: Out, params: Params, context: Context) -> Report:
+def run(*, faces: In, clusters: In, decisions: In, assignments: Out, params: Params, context: Context) -> Report:
     report = Report()
-    sightings = _sightings(faces, clusters)
-    members = {
-        cluster: people
-        for cluster, people in sightings.items()
-        if cluster >= 0 and is_identity(people, params.min_faces_alone)
-    }
-    earlier = _earlier(context.previous["assignments"])
-    active = {name for name, identity in earlier.identities.items() if identity.is_active}
-    matching = match_identities(
-        {cluster: [sighting.face_id for sighting in people] for cluster, people in members.items()},
-        {face: name for face, name in earlier.identity_of.items() if name in active},
-        active,
-        earlier.identities.keys(),
+    effective = list(read_table(decisions, "effective", Decision))
+    events = list(read_table(decisions, "events", IdentityEvent))
+    reviewed = _reviewed(list(read_table(decisions, "reviews", Review)), params.auto_accept)
+    acceptance = choose_threshold(
+        reviewed.confidence,
+        reviewed.is_right,
+        precision=params.auto_accept.precision,
+        confidence_level=params.auto_accept.confidence_level,
     )
-    with TableWriter(assignments / "assignments.parquet", Assignment) as table:
-        for cluster, people in sorted(sightings.items()):
-            for sighting in people:
-                name = matching.identity_of.get(cluster)
-                assignment = assign(sighting, name, params.min_confidence)
-                table.write(assignment)
-                report.items_in += 1
-                if assignment.state == "proposed":
-                    report.published += 1
-                else:
-                    report.pending[_why_unknown(sighting, name)] += 1
-    identities = _identities(members, matching, earlier.identities)
-    write_table(assignments / "identities.parquet", Identity, identities)
-    report.figures["identities"] = sum(identity.is_active for identity in identities)
-    report.figures["identities_retired"] = sum(not identity.is_active for identity in identities)
+    clustered = {row.face_id: row for row in read_table(clusters, "clusters", Cluster)}
+    sightings = _sightings(faces, clustered, effective)
+    found = identify_faces(
+        sightings,
+        effective=effective,
+        events=events,
+        earlier=read_earlier(context.previous["assignments"]),
+        group_of_face={face: row.key_group for face, row in clustered.items() if row.key_group >= 0},
+        rules=Rules(
+            min_faces_alone=params.min_faces_alone,
+            min_confidence=params.min_confidence,
+            accept_threshold=acceptance.threshold,
+            scale=_scale(reviewed, params.auto_accept.fewest_reviews),
+        ),
+    )
+    write_table(assignments / "assignments.parquet", Assignment, found.labelling.assignments)
+    write_table(assignments / "identities.parquet", Identity, found.identities)
+    write_table(assignments / "former.parquet", Assignment, found.former)
+    write_table(assignments / "events.parquet", IdentityEvent, events)
+    _count(report, sightings, found)
+    _count_words(report, found, acceptance)
     return report
 
 
-def is_identity(people: list[Sighting], min_faces_alone: int) -> bool:
-    """Seen in two tracklets, or long enough in one: a lone glimpse is nobody yet."""
-    return len({sighting.tracklet_id for sighting in people}) > 1 or len(people) >= min_faces_alone
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reviewed:
+    """Machine labels that people checked."""
+
+    confidence: NDArray[np.float64]  # (n,) the machine's
+    is_right: NDArray[np.bool_]  # (n,)
 
 
-def assign(sighting: Sighting, identity: str | None, min_confidence: float) -> Assignment:
-    """A face's label: proposed when its cluster is an identity and it is likely right, else unknown."""
-    is_proposed = identity is not None and sighting.confidence >= min_confidence
-    return Assignment(
-        face_id=sighting.face_id,
-        identity_id=identity if is_proposed else None,
-        state="proposed" if is_proposed else "unknown",
-        confidence=sighting.confidence if is_proposed else 0.0,
-        source="auto",
-        decision_id=None,
-        via=None,
-    )
-
-
-def _why_unknown(sighting: Sighting, identity: str | None) -> str:
-    if sighting.status == "low_quality":
-        return "low_quality"
-    return "singleton" if identity is None else "low_confidence"
-
-
-def _sightings(faces: Path, clusters: Path) -> dict[int, list[Sighting]]:
-    columns = ("face_id", "footage_id", "subset", "quality")
-    table = read_columns(faces, "faces", Face, columns)
-    facts = {row["face_id"]: row for row in table.to_pylist()}
-    found: dict[int, list[Sighting]] = defaultdict(list)
-    for row in read_table(clusters, "clusters", Cluster):
-        fact = facts[row.face_id]
-        found[row.cluster_id].append(
+def _sightings(faces: In, clustered: Mapping[str, Cluster], effective: list[Decision]) -> list[Sighting]:
+    """Clustered faces, and those without a cluster of which people spoke."""
+    spoken_of = {name for said in effective for name in (said.face_id, said.other_face_id) if name is not None}
+    columns = ("face_id", "tracklet_id", "footage_id", "pts_ms", "subset", "quality", "rejected")
+    found = []
+    for face in read_columns(faces, "faces", Face, columns).to_pylist():
+        row = clustered.get(face["face_id"])
+        if face["rejected"] is not None or (row is None and face["face_id"] not in spoken_of):
+            continue
+        found.append(
             Sighting(
-                face_id=row.face_id,
-                tracklet_id=row.tracklet_id,
-                footage_id=fact["footage_id"],
-                subset=fact["subset"],
-                quality=fact["quality"],
-                confidence=row.confidence,
-                status=row.status,
+                face_id=face["face_id"],
+                tracklet_id=face["tracklet_id"],
+                footage_id=face["footage_id"],
+                pts_ms=face["pts_ms"],
+                subset=face["subset"],
+                quality=face["quality"],
+                cluster_id=row.cluster_id if row else NOT_CLUSTERED,
+                confidence=row.confidence if row else 0.0,
+                status=row.status if row else LEFT_OUT,
             )
         )
-    return {
-        cluster: sorted(people, key=lambda sighting: (-sighting.quality, sighting.face_id))
-        for cluster, people in found.items()
-    }
+    return found
 
 
-def _earlier(previous: Path | None) -> _Earlier:
-    if previous is None:
-        return _Earlier(identities={}, identity_of={})
-    return _Earlier(
-        identities={identity.identity_id: identity for identity in read_table(previous, "identities", Identity)},
-        identity_of={
-            row.face_id: row.identity_id
-            for row in read_table(previous, "assignments", Assignment)
-            if row.identity_id is not None
-        },
+def _reviewed(reviews: list[Review], params: AutoAccept) -> _Reviewed:
+    since = params.since()
+    counted = [review for review in reviews if since is None or review.reviewed_at >= since]
+    return _Reviewed(
+        confidence=np.array([review.confidence for review in counted], np.float64),
+        is_right=np.array([review.is_right for review in counted], np.bool_),
     )
 
 
-def _identities(members: dict[int, list[Sighting]], matching: Matching, earlier: dict[str, Identity]) -> list[Identity]:
-    found = {}
-    for cluster, people in members.items():
-        name = matching.identity_of[cluster]
-        found[name] = Identity(
-            identity_id=name,
-            is_active=True,
-            seed_face_id=matching.seed_of[name] if name in matching.seed_of else earlier[name].seed_face_id,
-            faces=len(people),
-            tracklets=len({sighting.tracklet_id for sighting in people}),
-            footage=len({sighting.footage_id for sighting in people}),
-            subsets=len({sighting.subset for sighting in people}),
-            best_face_id=people[0].face_id,
-            mean_confidence=sum(sighting.confidence for sighting in people) / len(people),
-            confirmed_faces=0,
-            name=None,
-            successor=None,
-        )
-    for name, identity in earlier.items():
-        if name not in found:
-            successor = matching.successor_of.get(name, identity.successor)
-            found[name] = replace(identity, is_active=False, successor=successor)
-    return [found[name] for name in sorted(found)]
+def _scale(reviewed: _Reviewed, fewest: int) -> "ConfidenceScale | None":
+    """What a confidence means as a probability; None where reviews are too few to say."""
+    if len(reviewed.confidence) < fewest:
+        return None
+    from faceloop.identity.confidence_scale import fit_scale  # loads scikit-learn: a second that most runs can save
+
+    return fit_scale(reviewed.confidence, reviewed.is_right, min_samples=fewest)
+
+
+def _count(report: Report, sightings: list[Sighting], found: Identified) -> None:
+    seen = {sighting.face_id: sighting for sighting in sightings}
+    report.items_in = len(seen)
+    for row in found.labelling.assignments:
+        match row.state:
+            case "rejected":
+                report.rejected["not_a_face"] += 1
+            case "ignored":
+                report.rejected["ignored"] += 1
+            case "unknown":
+                report.pending[_why_unknown(seen[row.face_id], found.named)] += 1
+            case _:
+                report.published += 1
+
+
+def _why_unknown(sighting: Sighting, named: Named) -> str:
+    if sighting.status == LEFT_OUT:
+        return "no_embedding"
+    if sighting.cluster_id == NOT_CLUSTERED:
+        return "low_quality"
+    return "low_confidence" if sighting.cluster_id in named.seen_enough else "singleton"
+
+
+def _count_words(report: Report, found: Identified, acceptance: Acceptance) -> None:
+    """What people's word and their reviews came to."""
+    states = Counter((row.state, row.source) for row in found.labelling.assignments)
+    report.figures["identities"] = sum(identity.is_active for identity in found.identities)
+    report.figures["identities_retired"] = sum(not identity.is_active for identity in found.identities)
+    report.figures["confirmed"] = states["confirmed", "human"] + states["confirmed", "propagated"]
+    report.figures["accepted"] = states["confirmed", "auto"]
+    report.figures["reviews"] = acceptance.samples
+    report.figures["reviews_missing"] = acceptance.more_samples_needed
+    report.figures["decisions_without_face"] = found.standing.without_face
+    report.figures["ties_kept_apart"] = found.labelling.kept_apart

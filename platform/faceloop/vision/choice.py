@@ -35,12 +35,12 @@ class ModelParams(StageParams):
         return _recogniser(self, threads, batch_size)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def _load(model: ModelParams) -> ModelPack:
     return load_pack(model.pack, accept_licence=model.accept_licence, insightface_root=None)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=8)
 def _detector(model: ModelParams, threads: int, min_score: float) -> Detector:
     return open_detector(
         model.load(),
@@ -52,7 +52,7 @@ def _detector(model: ModelParams, threads: int, min_score: float) -> Detector:
     )
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=8)
 def _recogniser(model: ModelParams, threads: int, batch_size: int) -> Recogniser:
     return open_recogniser(
         model.load(),

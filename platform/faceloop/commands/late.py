@@ -1,0 +1,36 @@
+"""Commands whose modules are loaded when they are called: a stage called by a scheduler starts seconds sooner."""
+
+from importlib import import_module
+
+import typer
+from typer._click.core import Command, Context  # typer carries its own click
+from typer.core import TyperGroup
+
+LATE = {  # command → module of this folder, and what it holds: a function, or a typer app of several commands
+    "audit-labels": ("audit_labels", "audit_labels"),
+    "blame": ("blame", "blame"),
+    "calibrate": ("calibrate", "calibrate"),
+    "cluster": ("cluster_vectors", "cluster"),
+    "decisions": ("decisions", "app"),
+    "identities": ("identities", "app"),
+    "migrate-model": ("migrate_model", "migrate_model"),
+    "simulate": ("simulate", "simulate_answers"),
+}
+
+
+class LateCommands(TyperGroup):
+    """The commands of an app and, after them, the late ones."""
+
+    def list_commands(self, ctx: Context) -> list[str]:
+        return [*super().list_commands(ctx), *LATE]
+
+    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
+        if cmd_name not in LATE:
+            return super().get_command(ctx, cmd_name)
+        module, name = LATE[cmd_name]
+        found = getattr(import_module(f"faceloop.commands.{module}"), name)
+        if isinstance(found, typer.Typer):
+            return typer.main.get_command(found)
+        alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        alone.command(name=cmd_name)(found)
+        return typer.main.get_command(alone)

@@ -1,0 +1,59 @@
+"""Packs to switch to: the built-in recogniser under another name, and a real second one where it lies at hand."""
+
+import json
+import shutil
+from pathlib import Path
+
+from faceloop.decision_tables import export_decisions
+from faceloop.runner import Workspace, run_stage
+from faceloop.vision.model_files import sha256_of
+from faceloop.vision.packs import load_pack
+from facestore.records import Assignment, Identity
+from facestore.tables import read_table
+
+
+def twin_pack(folder: Path) -> str:
+    """The built-in recogniser as a pack of its own: another contract, the same vectors."""
+    spec = load_pack("builtin", accept_licence=None, insightface_root=None).recogniser
+    assert spec is not None
+    return recogniser_pack(
+        folder, spec.model_path, kind="sface", colour="RGB", mean=0, std=1, dimension=spec.embedding_dimension
+    )
+
+
+def recogniser_pack(
+    folder: Path, model: Path, *, kind: str, colour: str, mean: float, std: float, dimension: int
+) -> str:
+    folder.mkdir(parents=True)
+    shutil.copyfile(model, folder / "recogniser.onnx")
+    recognition = {
+        "file": "recogniser.onnx",
+        "sha256": sha256_of((folder / "recogniser.onnx").read_bytes()),
+        "kind": kind,
+        "preprocessing": {"colour": colour, "mean": mean, "std": std},
+        "input_size": 112,
+        "embedding_dimension": dimension,
+    }
+    manifest = {
+        "manifest_version": 1,
+        "pack_id": folder.name,
+        "licence": "as the original",
+        "tasks": {"recognition": recognition},
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    return str(folder)
+
+
+def label(work: Workspace) -> None:
+    """Decisions, clusters and identities, as far as they are not up to date."""
+    export_decisions(work)
+    for name in ("cluster", "identify"):
+        run_stage(work, name)
+
+
+def identity_of(work: Workspace) -> dict[str, str | None]:
+    return {row.face_id: row.identity_id for row in read_table(work.path("assignments"), "assignments", Assignment)}
+
+
+def identities(work: Workspace) -> dict[str, Identity]:
+    return {row.identity_id: row for row in read_table(work.path("assignments"), "identities", Identity)}
