@@ -130,7 +130,7 @@ def test_named_commands_exist_with_their_options(doc: Path) -> None:
 def test_named_params_exist(doc: Path) -> None:
     named = [word for words in _commands(doc) for word in words] + _inline(doc)
     pattern = re.compile(rf"^((?:{'|'.join(('paths', 'decisions', *STAGES))})(?:\.[a-z_]+)+)(?:=.*)?$")
-    keys = {match[1] for word in named if (match := pattern.match(word)) and not match[1].endswith(".py")}
+    keys = {match[1] for word in named if (match := pattern.match(word)) and not match[1].endswith((".py", ".parquet"))}
     for key in keys:
         node = PARAMS
         for part in key.split("."):

@@ -231,7 +231,8 @@ def _input_manifest(work: Workspace, stage: Stage, artifact: str) -> Manifest:
     path = work.path(artifact)
     manifest = read_manifest(path)
     if manifest is None:
-        raise StageError(f"{stage.name}: missing input {path}; run the stage that makes it")
+        maker = "`faceloop decisions export`" if artifact == "decisions" else "the stage that makes it"
+        raise StageError(f"{stage.name}: missing input {path}; run {maker}")
     if not is_intact(path, manifest):
         raise StageError(f"{stage.name}: {path} lacks files that its manifest lists; run {manifest.stage} again")
     return manifest

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from faceloop.decision_tables import export_decisions
 from faceloop.runner import Workspace, run_stage
 from faceloop.stage import Report
 from faceloop.stages import detect, embed, ingest
@@ -201,6 +202,9 @@ def test_a_root_may_have_any_name(tmp_path: Path, face_source: Path, done: Works
 def test_inputs_that_were_made_from_other_inputs_are_refused(work: Workspace, face_source: Path) -> None:
     changed = open_root(work.root, tree_of(face_source, "detect.best_shots=1"))
     run_stage(changed, "detect")
+    with pytest.raises(StageError, match="faceloop decisions export"):
+        run_stage(changed, "cluster")
+    export_decisions(changed)
     with pytest.raises(StageError, match="embeddings was made from another version of faces; run embed again"):
         run_stage(changed, "cluster")
 

@@ -87,7 +87,7 @@ def recall(
         if is_forward or event.event_id in seen or other is None:
             continue
         if cause.kind == "merge":
-            found |= {face: other for face in cause.face_ids if face in found}
+            found |= {face: other for face in cause.face_ids if found.get(face) == cause.identity_id}
         else:
             found = {face: cause.identity_id if name == other else name for face, name in found.items()}
     return found

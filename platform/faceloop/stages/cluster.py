@@ -26,7 +26,7 @@ from faceloop.clustering.constraints import Constraints
 from faceloop.clustering.earlier import needs_full
 from faceloop.clustering.impostors import Unlabelled, measure_calibration
 from faceloop.clustering.incremental import partition_incremental
-from faceloop.clustering.knn import SearchParams
+from faceloop.clustering.knn import Device, SearchParams
 from faceloop.clustering.nodes import Nodes
 from faceloop.clustering.params import PartitionParams
 from faceloop.clustering.partition import Partition, partition
@@ -52,8 +52,9 @@ Float32Array = NDArray[np.float32]
 Int64Array = NDArray[np.int64]
 VERSION = 2
 NOT_CLUSTERED = -1
+_NOT_FOR_LABELS = {"calibration", "full_above_share", "device", "keys", "doubts", "committee"}
 _NOT_FOR_PARTITION = {
-    "calibration", "full_above_share", "flat_rows_max", "probes", "block_rows", "keys", "doubts",
+    "calibration", "full_above_share", "flat_rows_max", "probes", "block_rows", "device", "keys", "doubts",
     "committee",
 }  # fmt: skip
 
@@ -79,13 +80,16 @@ class Params(StageParams):
     flat_rows_max: int = Field(ge=1)
     probes: int = Field(ge=1)
     block_rows: int = Field(ge=1)
+    device: Device
     keys: KeyParams
     doubts: DoubtParams
     committee: CommitteeParams
 
     def search(self) -> SearchParams:
         """How neighbours are searched."""
-        return SearchParams(flat_rows_max=self.flat_rows_max, probes=self.probes, block_rows=self.block_rows)
+        return SearchParams(
+            flat_rows_max=self.flat_rows_max, probes=self.probes, block_rows=self.block_rows, device=self.device
+        )
 
     def partition(self, calibration: Calibration | None = None) -> PartitionParams:
         """The numbers in cosines of one embedding contract; without a calibration those of the built-in recogniser."""
@@ -174,7 +178,9 @@ def _partition(
             contract_id, lambda: _measured(contract_id, nodes, together, params.min_quality)
         )
     numbers = params.partition(calibration)
-    spelled = params.model_dump(mode="json", exclude={"full_above_share", "calibration", "keys", "doubts", "committee"})
+    spelled = params.model_dump(
+        mode="json", exclude={"full_above_share", "calibration", "device", "keys", "doubts", "committee"}
+    )
     key = digest_of([VERSION, spelled, contract_id, calibration.impostor_mean, calibration.impostor_sd])
     previous = context.previous["clusters"]
     earlier = read_run(previous, nodes) if previous is not None else None
