@@ -11,6 +11,7 @@ import typer
 
 from faceloop.commands.late import LateCommands
 from faceloop.commands.options import ALL_THREADS, ParamsOption, RootOption, SetOption, ThreadsOption, workspace
+from faceloop.decision_tables import ARTIFACT as DECISIONS
 from faceloop.progress import ConsoleProgress
 from faceloop.runner import Outcome, Workspace, run_stage
 from faceloop.stage import STAGES, load_stage
@@ -114,6 +115,9 @@ def verify(root: RootOption = None, params: ParamsOption = None, overrides: SetO
         for artifact in load_stage(stage).outs:
             verify_artifact(work.path(artifact))
             typer.echo(f"{artifact}: every file matches its sha256")
+    if work.path(DECISIONS).exists():
+        verify_artifact(work.path(DECISIONS))
+        typer.echo(f"{DECISIONS}: every file matches its sha256")
 
 
 def _truth_spec(truth: str | None, truth_except: Path | None) -> "TruthSpec | None":

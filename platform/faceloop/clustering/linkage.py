@@ -8,6 +8,8 @@ is out of date is worked out anew from the sums and put back: the pair that is m
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from faceloop.clustering.clusters import Clusters
 from faceloop.clustering.compiled import compiled, dot, root_of
@@ -32,7 +34,11 @@ def link(clusters: Clusters, edges: Edges, ties: Ties, *, min_similarity: float)
     # Dropping what falls short is exact: a bound below the threshold never rises above it.
     open_at = np.flatnonzero(scores >= min_similarity)
     open_at = open_at[np.argsort(-scores[open_at], kind="stable")]
+    part_of = _independent_parts(edges.rows[open_at], edges.cols[open_at], ties)[edges.rows[open_at]]
+    by_part = np.argsort(part_of, kind="stable")
+    open_at = open_at[by_part]
     parent = _merge_best_first(
+        np.append(np.flatnonzero(np.diff(part_of[by_part])) + 1, len(open_at)),
         edges.rows[open_at],
         edges.cols[open_at],
         scores[open_at],
@@ -48,8 +54,21 @@ def link(clusters: Clusters, edges: Edges, ties: Ties, *, min_similarity: float)
     return number[parent]
 
 
+def _independent_parts(rows: Int64Array, cols: Int64Array, ties: Ties) -> NDArray[np.int32]:
+    """Part of each cluster, (c,): no edge and no tie joins two parts. One after the other they fit into the cache."""
+    count = len(ties.group_of)
+    first_of = np.empty(ties.count, np.int64)
+    first_of[ties.group_of[::-1]] = np.arange(count)[::-1]
+    one = np.concatenate([rows, np.arange(count), first_of[ties.cannot_link[:, 0]]])
+    other = np.concatenate([cols, first_of[ties.group_of], first_of[ties.cannot_link[:, 1]]])
+    graph = coo_array((np.ones(len(one), np.int8), (one, other)), shape=(count, count))
+    parts: NDArray[np.int32] = connected_components(graph, directed=False)[1]
+    return parts
+
+
 @compiled
 def _merge_best_first(
+    part_ends: Int64Array,
     rows: Int64Array,
     cols: Int64Array,
     scores: Float32Array,
@@ -60,8 +79,8 @@ def _merge_best_first(
     cannot_link: Int64Array,
     min_similarity: np.float32,
 ) -> Int64Array:
-    """Root (smallest member) of each cluster, (c,). Edges come sorted by falling score. `sums`, `weights` and
-    `hubness` are overwritten."""
+    """Root (smallest member) of each cluster, (c,). Edges come part by part (`part_ends` (parts,) in edges), inside
+    one by falling score. `sums`, `weights` and `hubness` are overwritten."""
     count, dim = sums.shape
     parent = np.arange(count)
     merges = np.zeros(count, np.int64)  # how often a root has grown: tells a score that is out of date
@@ -78,8 +97,11 @@ def _merge_best_first(
     known_pair = np.full((slots, 2), -1, np.int64)  # the pair last scored in each slot: spares most repeats
     known_merges = np.full(slots, -1, np.int64)
     taken = 0
+    part = 0
     while taken < len(rows) or held > 0:
-        if held > 0 and (taken == len(rows) or heap_score[0] >= scores[taken]):
+        if held == 0 and taken == part_ends[part]:
+            part += 1
+        if held > 0 and (taken == part_ends[part] or heap_score[0] >= scores[taken]):
             score, one, other, stamp = heap_score[0], heap_pair[0, 0], heap_pair[0, 1], heap_pair[0, 2]
             held = pop_best(heap_score, heap_pair, held)
         else:

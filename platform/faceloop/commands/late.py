@@ -14,6 +14,7 @@ LATE = {  # command → module of this folder, and what it holds: a function, or
     "decisions": ("decisions", "app"),
     "identities": ("identities", "app"),
     "migrate-model": ("migrate_model", "migrate_model"),
+    "reviews": ("reviews", "app"),
     "simulate": ("simulate", "simulate_answers"),
 }
 

@@ -30,7 +30,7 @@ def join_claimed(
     everyone: Mapping[int, Sequence[Sighting]],
 ) -> Claimed:
     """`faces_of` maps cluster → its faces that will have a label, `everyone` → all of its faces; `earlier` maps a face
-    to its identity in the run before, `former` to the one before that."""
+    to its identity in the run before, `former` to the one before that, but for faces that people name."""
     named = {face: tie.identity_id for face, tie in standing.tie_of.items() if tie.identity_id is not None}
     wanted = {
         cluster: name
@@ -42,10 +42,7 @@ def join_claimed(
         parts[name].append(cluster)
     apart = _apart(everyone, standing)
     pictures = {cluster: {(one.footage_id, one.pts_ms) for one in people} for cluster, people in everyone.items()}
-    was = {
-        cluster: _was([face for face in faces if face not in named], earlier, former)
-        for cluster, faces in faces_of.items()
-    }
+    was = {cluster: _was(faces, earlier, former) for cluster, faces in faces_of.items()}
     for name, home in sorted(_homes(faces_of, wanted, was).items()):
         if not any(frozenset((cluster, home)) in apart for cluster in parts[name]):
             joining = (

@@ -45,29 +45,33 @@ def name_clusters(
         if sighting.cluster_id != NOT_CLUSTERED and sighting.face_id not in out:
             members[sighting.cluster_id].append(sighting)
     made = {name for event in replayed.standing for name in (event.identity_id, event.other_identity_id) if name}
-    vouched = {face for face, tie in standing.tie_of.items() if tie.identity_id or len(tie.face_ids) > 1}
+    tied = {face for face, tie in standing.tie_of.items() if len(tie.face_ids) > 1}
+    # Faces that have their name from people say nothing about the rest of their cluster, nor does a face that nobody is
+    # sure of: an id must not pass to strangers by way of them.
+    spoken = named_by_people(members, standing)
+    rest = {cluster: [one for one in people if one.face_id not in spoken] for cluster, people in members.items()}
     is_sure = {
-        cluster: is_identity(people, min_faces_alone) or any(one.face_id in vouched for one in people)
-        for cluster, people in members.items()
+        cluster: is_identity(people, min_faces_alone) or any(one.face_id in tied for one in people)
+        for cluster, people in rest.items()
     }
+    now = {face: name for face, name in replayed.identity_of.items() if face not in spoken}
+    before = {face: name for face, name in former.items() if face not in spoken}
     # A cluster too small by itself may still continue an identity that people made, by a split or a name.
-    # Only faces that will have a label speak for an id: it must not pass to others by a face that nobody is sure of.
-    faces_of = {
-        cluster: faces
-        for cluster, people in members.items()
-        if (faces := [one.face_id for one in people if one.confidence >= min_confidence or one.face_id in vouched])
-        and (is_sure[cluster] or any(replayed.identity_of.get(face) in made for face in faces))
-    }
+    faces_of = {}
+    for cluster, people in members.items():
+        faces = [one.face_id for one in people if one.confidence >= min_confidence or one.face_id in tied | spoken]
+        if faces and (is_sure[cluster] or spoken & set(faces) or any(now.get(face) in made for face in faces)):
+            faces_of[cluster] = faces
     merged = {event.other_identity_id for event in replayed.standing if event.kind == "merge"}
     living = {name for name, identity in earlier.identities.items() if identity.is_active}
-    claimed = join_claimed(faces_of, standing, replayed.identity_of, former, members)
+    claimed = join_claimed(faces_of, standing, now, before, members)
     matching = match_identities(
         claimed.faces_of,
-        replayed.identity_of,
+        now,
         (living | set(replayed.identity_of.values())) - replayed.successor_of.keys(),
         taken,
         claims=claimed.claims,
-        former=former,
+        former=before,
         gone=merged,
     )
     names = {cluster: matching.identity_of[part] for cluster, part in claimed.part_of.items()}
@@ -78,6 +82,21 @@ def name_clusters(
     }
     seen_enough = frozenset(cluster for cluster, is_one in is_sure.items() if is_one)
     return Named(identity_of=kept, seen_enough=seen_enough, matching=matching)
+
+
+def named_by_people(members: Mapping[int, Sequence[Sighting]], standing: Standing) -> set[str]:
+    """Faces that people named, and those of no decision in the same tracklet where it is one node and has one name."""
+    named = {face: tie.identity_id for face, tie in standing.tie_of.items() if tie.identity_id is not None}
+    names: dict[str, set[str]] = defaultdict(set)
+    clusters: dict[str, set[int]] = defaultdict(set)
+    for cluster, people in members.items():
+        for one in people:
+            clusters[one.tracklet_id].add(cluster)
+            if one.face_id in named:
+                names[one.tracklet_id].add(named[one.face_id])
+    whole = {tracklet for tracklet, found in names.items() if len(found) == len(clusters[tracklet]) == 1}
+    mates = {one.face_id for people in members.values() for one in people if one.tracklet_id in whole}
+    return named.keys() | (mates - standing.tie_of.keys())
 
 
 def is_identity(people: Sequence[Sighting], min_faces_alone: int) -> bool:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from faceloop.identity.accept import Acceptance, choose_threshold
+from faceloop.identity.attributes import AttributeParams, spread_attributes
 from faceloop.identity.earlier import read_earlier
 from faceloop.identity.labels import LEFT_OUT, NOT_CLUSTERED, Sighting
 from faceloop.identity.lifecycle import Identified, Rules, identify_faces
@@ -19,7 +20,7 @@ from faceloop.identity.naming import Named
 from faceloop.params import StageParams
 from faceloop.stage import Context, In, Out, Report
 from facestore.decisions import Decision, IdentityEvent, Review
-from facestore.records import Assignment, Cluster, Face, Identity
+from facestore.records import Assignment, AttributeLabel, Cluster, Face, Identity
 from facestore.tables import read_columns, read_table, write_table
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Params(StageParams):
     min_faces_alone: int = Field(ge=1)
     min_confidence: float = Field(ge=0, le=1)
     auto_accept: AutoAccept
+    attributes: AttributeParams
 
 
 def run(*, faces: In, clusters: In, decisions: In, assignments: Out, params: Params, context: Context) -> Report:
@@ -66,12 +68,13 @@ def run(*, faces: In, clusters: In, decisions: In, assignments: Out, params: Par
     )
     clustered = {row.face_id: row for row in read_table(clusters, "clusters", Cluster)}
     sightings = _sightings(faces, clustered, effective)
+    group_of_face = {face: row.key_group for face, row in clustered.items() if row.key_group >= 0}
     found = identify_faces(
         sightings,
         effective=effective,
         events=events,
         earlier=read_earlier(context.previous["assignments"]),
-        group_of_face={face: row.key_group for face, row in clustered.items() if row.key_group >= 0},
+        group_of_face=group_of_face,
         rules=Rules(
             min_faces_alone=params.min_faces_alone,
             min_confidence=params.min_confidence,
@@ -83,6 +86,16 @@ def run(*, faces: In, clusters: In, decisions: In, assignments: Out, params: Par
     write_table(assignments / "identities.parquet", Identity, found.identities)
     write_table(assignments / "former.parquet", Assignment, found.former)
     write_table(assignments / "events.parquet", IdentityEvent, events)
+    spread = spread_attributes(
+        effective,
+        tracklet_of_face={sighting.face_id: sighting.tracklet_id for sighting in sightings},
+        group_of_face=group_of_face,
+        assignments=found.labelling.assignments,
+        params=params.attributes,
+    )
+    write_table(assignments / "attributes.parquet", AttributeLabel, spread.labels)
+    report.figures["attribute_labels"] = len(spread.labels)
+    report.figures["attribute_disagreements"] = len(spread.disagreements)
     _count(report, sightings, found)
     _count_words(report, found, acceptance)
     return report
@@ -158,7 +171,7 @@ def _why_unknown(sighting: Sighting, named: Named) -> str:
     if sighting.status == LEFT_OUT:
         return "no_embedding"
     if sighting.cluster_id == NOT_CLUSTERED:
-        return "low_quality"
+        return "incoherent" if sighting.status == "incoherent" else "low_quality"
     return "low_confidence" if sighting.cluster_id in named.seen_enough else "singleton"
 
 
