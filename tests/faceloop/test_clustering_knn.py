@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import faiss
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from faceloop.clustering.knn import SearchParams, knn_graph, nearest
-from facestore.errors import DataError
+from facestore.errors import ConfigError, DataError
 
 EXACT = SearchParams(flat_rows_max=10_000, probes=8, block_rows=7)
 
@@ -64,3 +65,10 @@ def test_a_vector_with_nan_is_refused_with_its_row() -> None:
 def test_double_precision_vectors_are_refused() -> None:
     with pytest.raises(DataError, match="float32"):
         nearest(np.eye(3), np.eye(3), 1, EXACT)  # type: ignore[arg-type]
+
+
+def test_a_gpu_that_is_not_there_is_refused_before_any_work() -> None:
+    if faiss.get_num_gpus():
+        pytest.skip("this machine has a GPU that faiss sees")
+    with pytest.raises(ConfigError, match="faiss sees none"):
+        SearchParams(flat_rows_max=10, probes=1, block_rows=10, device="gpu")

@@ -11,7 +11,7 @@ from faceloop.clustering.earlier import Earlier, entries, shaken_units
 from faceloop.clustering.knn import SearchParams, nearest, row_dots
 from faceloop.clustering.nodes import Nodes
 from faceloop.clustering.params import PartitionParams
-from faceloop.clustering.partition import _HEAVIEST_SHARE, DropReason
+from faceloop.clustering.partition import HEAVIEST_SHARE, DropReason
 from faceloop.clustering.ties import Ties, numbered_by_first
 
 BoolArray = NDArray[np.bool_]
@@ -61,7 +61,7 @@ def carry_over(
     is_fresh = is_new | entries(shaken.is_dissolved, unit, np.bool_(False))
     confidence = entries(earlier.confidence, before, np.float32(0))
     weights = nodes.weights[rows]
-    heaviest = np.float32(_HEAVIEST_SHARE * np.median(weights)) if len(rows) else np.float32(1)  # as `partition` does
+    heaviest = np.float32(HEAVIEST_SHARE * np.median(weights)) if len(rows) else np.float32(1)  # as `partition` does
     leaves = Clusters.of_nodes(nodes.vectors[rows], np.minimum(weights, heaviest))
     is_fresh |= _set_free(leaves, unit, is_fresh, is_new, confidence, params, search)
     is_untied = ~is_fresh & entries(shaken.is_untied, unit, np.bool_(False))

@@ -30,7 +30,7 @@ Float32Array = NDArray[np.float32]
 Int64Array = NDArray[np.int64]
 DropReason = Literal["low_quality", "incoherent"]
 _HUBNESS_LIFT = 0.2  # a face that resembles nobody is helped by so much at most, both ends together
-_HEAVIEST_SHARE = 16  # a node counts as so many usual ones at most: one long scene must not be the whole mean
+HEAVIEST_SHARE = 16  # a node counts as so many usual ones at most: one long scene must not be the whole mean
 _CANDIDATES = 16  # nearest clusters that a lone node may join, or that may be a node's rival
 
 
@@ -105,7 +105,7 @@ def _cluster(nodes: Nodes, ties: Ties, is_tied: NDArray[np.bool_], params: Parti
     """Twice through the same two steps, on units of faces that are alike beyond doubt: the first pass only finds
     out who the strangers are, the second clusters with their hubness known."""
     toll = np.float32(params.quality_toll) * np.maximum(np.float32(params.full_quality) - nodes.quality, np.float32(0))
-    heaviest = np.float32(_HEAVIEST_SHARE * np.median(nodes.weights))
+    heaviest = np.float32(HEAVIEST_SHARE * np.median(nodes.weights))
     leaves = Clusters.of_nodes(nodes.vectors, np.minimum(nodes.weights, heaviest)).with_hubness(toll)
     reach = Reach(neighbours=params.neighbours, search=params.search)
     lowest = min(params.within_similarity - _HUBNESS_LIFT, params.hubness_similarity)
