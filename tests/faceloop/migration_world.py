@@ -1,12 +1,18 @@
 """Packs to switch to: the built-in recogniser under another name, and a real second one where it lies at hand."""
 
+import copy
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+from faceloop.clustering.calibration import as_json, builtin_calibration
 from faceloop.decision_tables import export_decisions
+from faceloop.params import Tree, section
 from faceloop.runner import Workspace, run_stage
+from faceloop.stages.embed import Params
 from faceloop.vision.model_files import sha256_of
+from faceloop.vision.models import embedding_contract
 from faceloop.vision.packs import load_pack
 from facestore.records import Assignment, Identity
 from facestore.tables import read_table
@@ -42,6 +48,17 @@ def recogniser_pack(
     }
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     return str(folder)
+
+
+def with_scale(tree: Tree, folder: Path, pack: str) -> Tree:
+    """Params whose calibration file knows the built-in recogniser and, by the same numbers, a pack that is its twin."""
+    model = section(tree, "embed", Params).model.model_copy(update={"pack": pack})
+    contract_id = embedding_contract(model.load(), precision=model.precision).contract_id
+    ours = builtin_calibration()
+    (folder / "scale.json").write_text(as_json([ours, replace(ours, contract_id=contract_id)]), encoding="utf-8")
+    changed = copy.deepcopy(tree)
+    changed["cluster"]["calibration"] = str(folder / "scale.json")  # type: ignore[index,call-overload]  # a section
+    return changed
 
 
 def label(work: Workspace) -> None:

@@ -22,7 +22,7 @@ from facestore.publish import fresh_partial, publish, read_manifest, verify
 from facestore.records import Assignment, Identity
 from facestore.tables import read_table, write_table
 
-from .migration_world import identities, identity_of, label, twin_pack
+from .migration_world import identities, identity_of, label, twin_pack, with_scale
 from .runner_world import digests_of, open_root
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -30,10 +30,15 @@ SWITCHED = ("embeddings", "clusters", "assignments")
 
 
 @pytest.fixture(scope="module")
-def labelled(done: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    root = tmp_path_factory.mktemp("labelled") / "root"
-    shutil.copytree(done.root, root)
-    work = open_root(root, done.tree)
+def twin(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return twin_pack(tmp_path_factory.mktemp("pack") / "twin")
+
+
+@pytest.fixture(scope="module")
+def labelled(done: Workspace, twin: str, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    folder = tmp_path_factory.mktemp("labelled")
+    shutil.copytree(done.root, folder / "root")
+    work = open_root(folder / "root", with_scale(done.tree, folder, twin))
     label(work)
     return work
 
@@ -50,8 +55,7 @@ def _with_pack(work: Workspace, pack: str) -> Workspace:
     return open_root(work.root, tree)
 
 
-def test_a_dry_run_changes_nothing_and_says_that_equal_vectors_change_nothing(root: Workspace, tmp_path: Path) -> None:
-    twin = twin_pack(tmp_path / "twin")
+def test_a_dry_run_changes_nothing_and_says_that_equal_vectors_change_nothing(root: Workspace, twin: str) -> None:
     before = digests_of(root, *SWITCHED)
     impact = dry_run(root, plan_switch(root, "builtin", twin))
     assert digests_of(root, *SWITCHED) == before
@@ -61,8 +65,7 @@ def test_a_dry_run_changes_nothing_and_says_that_equal_vectors_change_nothing(ro
     assert (root.root / "migration" / "impact.json").is_file()
 
 
-def test_a_finished_switch_is_what_the_next_run_finds_and_it_can_be_taken_back(root: Workspace, tmp_path: Path) -> None:
-    twin = twin_pack(tmp_path / "twin")
+def test_a_finished_switch_is_what_the_next_run_finds_and_it_can_be_taken_back(root: Workspace, twin: str) -> None:
     old_contract, before, labels = (
         live_contract(root.path("embeddings")),
         digests_of(root, *SWITCHED),
@@ -90,8 +93,7 @@ def test_a_finished_switch_is_what_the_next_run_finds_and_it_can_be_taken_back(r
     assert last.outputs == dict(zip(SWITCHED, before, strict=True))
 
 
-def test_only_what_is_live_can_be_left_and_only_another_model_come(root: Workspace, tmp_path: Path) -> None:
-    twin = twin_pack(tmp_path / "twin")
+def test_only_what_is_live_can_be_left_and_only_another_model_come(root: Workspace, twin: str) -> None:
     with pytest.raises(ConfigError, match="but live is"):
         plan_switch(root, twin, "builtin")
     with pytest.raises(ConfigError, match="live already"):
@@ -100,8 +102,7 @@ def test_only_what_is_live_can_be_left_and_only_another_model_come(root: Workspa
     assert plan_switch(root, contract, twin) == plan_switch(root, "builtin", twin)
 
 
-def test_a_switch_that_moves_too_many_faces_is_refused(root: Workspace, tmp_path: Path) -> None:
-    twin = twin_pack(tmp_path / "twin")
+def test_a_switch_that_moves_too_many_faces_is_refused(root: Workspace, twin: str) -> None:
     published = read_manifest(root.path("assignments"))
     assert published is not None
     staging = fresh_partial(root.path("assignments"), keep=False)
@@ -119,9 +120,8 @@ def test_a_switch_that_moves_too_many_faces_is_refused(root: Workspace, tmp_path
 
 
 def test_after_a_kill_no_stage_runs_until_the_switch_is_completed(
-    root: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    root: Workspace, twin: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    twin = twin_pack(tmp_path / "twin")
     switch, switched = plan_switch(root, "builtin", twin), _with_pack(root, twin)
 
     def killed(journal: Path) -> None:
@@ -165,8 +165,10 @@ def test_an_identity_minted_after_the_switch_stays_as_a_tombstone_when_it_is_tak
     assert {name: row for name, row in after.items() if name != "person-new"} == known
 
 
-def test_the_command_reports_a_dry_run_and_refuses_two_wishes_at_once(root: Workspace, tmp_path: Path) -> None:
-    twin, params = twin_pack(tmp_path / "twin"), tmp_path / "params.yaml"
+def test_the_command_reports_a_dry_run_and_refuses_two_wishes_at_once(
+    root: Workspace, twin: str, tmp_path: Path
+) -> None:
+    params = tmp_path / "params.yaml"
     params.write_text(yaml.safe_dump(root.tree), encoding="utf-8")
     app = typer.Typer()
     app.command()(migrate_model)

@@ -124,6 +124,7 @@ def test_sface_to_mobilefacenet_and_back_keeps_every_decision_and_every_id(tmp_p
     with_decision_log(sface, lambda log: log.append(said))
     label(sface)
     first = identities(sface)
+    named = {decision.face_id for decision in said if decision.verb == "is"}
     assert len(list(read_table(sface.path("decisions"), "effective", Decision))) == DECISIONS
     assert _broken(sface) == []
     for old, new, work in (("builtin", pack, mobile), (pack, "builtin", sface)):
@@ -132,7 +133,9 @@ def test_sface_to_mobilefacenet_and_back_keeps_every_decision_and_every_id(tmp_p
         export_decisions(work)
         impact = finish(work, switch, abort_above=0.5, now=START)
         assert impact.moved_share < 0.05
-        assert impact.confirmed_moves == 0
+        # A `same` ties two faces to each other: together they may move. Who was named stays who he is.
+        assert not named & {move.face_id for move in impact.moves}
+        assert impact.confirmed_moves <= 0.05 * impact.confirmed
         assert impact.violated == ()
         assert _broken(work) == []
         after = identities(work)
