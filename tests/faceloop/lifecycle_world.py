@@ -175,7 +175,7 @@ def cluster_faces(
         aliases=aliases,
         node_of_face=roster.node_of_face,
         same_picture=roster.same_picture(seen),
-        nodes=len(roster.nodes.node_ids),
+        vectors=roster.nodes.vectors,
     )
     result = partition(nodes=roster.nodes, constraints=evidence.constraints, params=PARTITION)
     return Clustering(

@@ -31,7 +31,7 @@ def _evidence(decisions: list[Decision], same_picture: list[tuple[int, int]] | N
         aliases={"absorbed": "anna"},
         node_of_face={f"f{row}": row for row in range(6)},
         same_picture=rows(same_picture),
-        nodes=6,
+        vectors=np.eye(6, dtype=np.float32),
     )
 
 
@@ -85,3 +85,18 @@ def test_what_comes_out_can_always_be_satisfied(same: list[tuple[int, int]], pic
         group = [group[first] if label == group[second] else label for label in group]
     assert all(group[first] != group[second] for first, second in _cannot(found))
     assert len(found.lifted_pictures) + len(_cannot(found)) == len(set(pictures))
+
+
+def test_very_many_named_identities_are_kept_from_those_nearest_to_them() -> None:
+    count = 800
+    angles = np.arange(count) * 2 * np.pi / count
+    found = node_constraints(
+        [_is(f"f{row}", f"person-{row}") for row in range(count)],
+        aliases={},
+        node_of_face={f"f{row}": row for row in range(count)},
+        same_picture=NONE,
+        vectors=np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32),
+    )
+    pairs = {tuple(pair) for pair in _cannot(found)}
+    assert {(row, row + 1) for row in range(count - 1)} <= pairs
+    assert len(pairs) < 64 * count

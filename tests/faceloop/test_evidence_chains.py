@@ -28,7 +28,11 @@ def test_two_tracklets_that_a_tie_and_a_difference_both_join_are_taken_apart() -
 def test_a_face_that_is_gone_still_ties_those_it_was_tied_to_and_keeps_apart_what_differs_from_it() -> None:
     said = [_pair("same", "a1", "gone"), _pair("same", "b1", "gone"), _pair("different", "gone", "c1")]
     found = node_constraints(
-        said, aliases={}, node_of_face={"a1": 0, "b1": 1, "c1": 2}, same_picture=np.empty((0, 2), np.int64), nodes=3
+        said,
+        aliases={},
+        node_of_face={"a1": 0, "b1": 1, "c1": 2},
+        same_picture=np.empty((0, 2), np.int64),
+        vectors=np.eye(3, dtype=np.float32),
     ).constraints
     assert found.must_link.tolist() == [[0, 1]]
     assert found.cannot_link.tolist() == [[0, 2]]
@@ -49,6 +53,6 @@ def test_nodes_can_satisfy_whatever_faces_can(spoken: list[tuple[Verb, str, str]
         aliases={},
         node_of_face={face: rows[owner] for face, owner in owners.items()},
         same_picture=np.empty((0, 2), np.int64),
-        nodes=len(rows),
+        vectors=np.eye(len(rows), dtype=np.float32),
     )
     assert not tie_groups(found.constraints, sorted(rows)).broken

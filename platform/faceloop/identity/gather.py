@@ -43,14 +43,13 @@ def read_roster(
     }
     apart = tracklets_apart(effective, aliases, tracklet_of)
     opened = opened_tracklets(faces, left_out, apart)
-    must, cannot = pairs_of(effective, aliases)
     roster = build_roster(
         faces,
         templates,
         _face_vectors(embeddings, opened, templates.vectors.shape[1]),
         left_out=left_out,
         apart=apart,
-        named={face for pair in [*must, *cannot] for face in pair},
+        named=pairs_of(effective, aliases).faces,
         repeats=set(read_columns(embeddings, "near_duplicates", NearDuplicate, ("face_id",))["face_id"].to_pylist()),
     )
     return roster, contract_id

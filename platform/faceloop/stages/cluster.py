@@ -126,7 +126,11 @@ def run(
     count = len(roster.nodes.node_ids)
     together = roster.same_picture(seen)
     known = node_constraints(
-        effective, aliases=aliases, node_of_face=roster.node_of_face, same_picture=together, nodes=count
+        effective,
+        aliases=aliases,
+        node_of_face=roster.node_of_face,
+        same_picture=together,
+        vectors=roster.nodes.vectors,
     )
     groups = key_groups(_keys_of(footage), seen, params.keys)
     keyed = tie_keys(groups, roster.node_of_face, known.constraints, nodes=count)
