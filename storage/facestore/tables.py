@@ -94,6 +94,16 @@ def read_columns(directory: Path, name: str, record: type[Record], columns: Sequ
     return pa.concat_tables(parts).combine_chunks() if parts else chosen.empty_table()
 
 
+def read_older(directory: Path, name: str, columns: Sequence[str]) -> pa.Table:
+    """Columns of a table that an earlier version of us wrote, whatever else it holds. Raises DataError when it cannot
+    be read."""
+    try:
+        parts = [pq.read_table(path, columns=list(columns), partitioning=None) for path in table_files(directory, name)]
+        return pa.concat_tables(parts).combine_chunks()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{directory}: table {name} cannot be read ({error}); remove the folder") from error
+
+
 def read_table(directory: Path, name: str, record: type[Record]) -> Iterator[Record]:
     """Stream a table as records, batch file by batch file, in stored order."""
     lists = [f.name for f in fields(record) if str(f.type).startswith("tuple")]

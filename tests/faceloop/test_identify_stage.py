@@ -3,9 +3,12 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from faceloop.decision_tables import with_decision_log, with_identity_log
+from faceloop.identity.earlier import read_earlier
 from faceloop.runner import Workspace
 from facestore.decisions import Decision, Review, Verb, decide, identity_event
 from facestore.errors import ConfigError
@@ -157,3 +160,17 @@ def test_confidence_becomes_the_probability_that_reviews_show(work: Workspace) -
     identify(work)
     assert labels(work)["a1"].confidence == pytest.approx(0.75, abs=0.02)
     assert NAME[ID["a1"]] == "a1"
+
+
+def test_ids_outlive_an_upgrade_from_the_first_layout(tmp_path: Path) -> None:
+    labels = pa.table({"face_id": ["f1", "f2"], "identity_id": ["person-a", None], "state": ["proposed", "unknown"]})
+    person = {
+        "identity_id": "person-a", "is_active": True, "seed_face_id": "f1", "faces": 1, "tracklets": 1, "footage": 1,
+        "subsets": 1, "best_face_id": "f1", "mean_confidence": 0.9, "successor": None,
+    }  # fmt: skip
+    pq.write_table(labels, tmp_path / "assignments.parquet")
+    pq.write_table(pa.Table.from_pylist([person]), tmp_path / "identities.parquet")
+    earlier = read_earlier(tmp_path)
+    assert earlier.identity_of == {"f1": "person-a"}
+    assert earlier.identities["person-a"].confirmed_faces == 0
+    assert earlier.events_seen == frozenset()

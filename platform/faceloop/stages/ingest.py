@@ -18,7 +18,7 @@ from facestore.records import Footage, Rejection
 from facestore.sources import Location, Source, open_source
 from facestore.tables import write_table
 
-VERSION = 1
+VERSION = 2
 
 
 class Params(StageParams):
