@@ -1,4 +1,4 @@
-"""`faceloop decisions`: say what is true of faces, take it back, see what stands and what contradicts it."""
+"""Say what is true of faces, take it back, see what stands and what contradicts it."""
 
 import json
 from dataclasses import asdict

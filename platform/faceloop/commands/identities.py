@@ -1,4 +1,4 @@
-"""faceloop identities: look at people's identities, and merge, split, rename and undo with a preview."""
+"""Look at people's identities, and merge, split, rename and undo with a preview."""
 
 import json
 from collections import Counter

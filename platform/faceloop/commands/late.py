@@ -30,8 +30,10 @@ class LateCommands(TyperGroup):
             return super().get_command(ctx, cmd_name)
         module, name = LATE[cmd_name]
         found = getattr(import_module(f"faceloop.commands.{module}"), name)
-        if isinstance(found, typer.Typer):
-            return typer.main.get_command(found)
-        alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        alone.command(name=cmd_name)(found)
-        return typer.main.get_command(alone)
+        if not isinstance(found, typer.Typer):
+            alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+            alone.command()(found)
+            found = alone
+        command = typer.main.get_command(found)
+        command.name = cmd_name
+        return command

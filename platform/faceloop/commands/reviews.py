@@ -1,4 +1,4 @@
-"""reviews: people check machine labels that were drawn at random. What claims about precision rest on."""
+"""People check machine labels that were drawn at random. What claims about precision rest on."""
 
 import json
 import random
