@@ -85,7 +85,7 @@ def merge(
     survivor: Annotated[str, typer.Argument(help="The identity that remains.")],
     absorbed: Annotated[str, typer.Argument(help="The identity whose faces it takes over.")],
     yes: YesOption = False,
-    by: ByOption = user(),
+    by: ByOption = "",
     note: NoteOption = None,
     root: RootOption = None,
     params: ParamsOption = None,
@@ -106,7 +106,7 @@ def split(
         bool, typer.Option("--only-these", help="Take their tracklets apart: only these faces leave.")
     ] = False,
     yes: YesOption = False,
-    by: ByOption = user(),
+    by: ByOption = "",
     note: NoteOption = None,
     root: RootOption = None,
     params: ParamsOption = None,
@@ -125,7 +125,7 @@ def split(
 def rename(
     identity: Annotated[str, typer.Argument(help="Its id, the beginning of it, or its name.")],
     name: Annotated[str, typer.Argument(help="What people call it.")],
-    by: ByOption = user(),
+    by: ByOption = "",
     note: NoteOption = None,
     root: RootOption = None,
     params: ParamsOption = None,
@@ -141,7 +141,7 @@ def rename(
 def undo(
     event: Annotated[str, typer.Argument(help="An event of the history, or the beginning of its id.")],
     yes: YesOption = False,
-    by: ByOption = user(),
+    by: ByOption = "",
     note: NoteOption = None,
     root: RootOption = None,
     params: ParamsOption = None,
@@ -243,7 +243,7 @@ def _told(event: IdentityEvent) -> str:
 
 
 def _author(by: str, note: str | None) -> Author:
-    return Author(annotator=by, at=datetime.now(UTC), note=note)
+    return Author(annotator=by or user(), at=datetime.now(UTC), note=note)
 
 
 def _finish(work: Workspace, plan: Plan, yes: bool) -> None:
