@@ -19,6 +19,8 @@ VENDOR_HOMES = {
         "storage/facestore/ledger.py",
         "storage/facestore/decisionlog.py",
         "storage/facestore/identitylog.py",
+        "storage/facestore/reviewlog.py",
+        "storage/facestore/reviewtables.py",
     },
     "numba": {"platform/faceloop/clustering"},
     "boto3": {"storage/facestore/s3.py"},

@@ -9,7 +9,11 @@ FaceloopError
 │   ├── ShardCorrupt     a shard or crop store fails its hash or its index
 │   └── ModelCorrupt     a model file fails its sha256 or cannot be loaded
 ├── MediaError           one footage cannot be used; carries a reason code
-└── StoreError           the object store or the ledger failed
+├── StoreError           the object store or the ledger failed
+└── ServerError          the labelling server did not do what was asked
+    ├── ServerAway       no connection, a time-out, an answer of 5xx: try later
+    ├── ServerRefused    token expired or of another kind, forbidden: a person must act
+    └── ServerGone       the project, task or annotation is not there
 """
 
 
@@ -59,3 +63,19 @@ class MediaError(FaceloopError):
 
 class StoreError(FaceloopError):
     """The object store or the ledger could not do what was asked."""
+
+
+class ServerError(FaceloopError):
+    """The labelling server did not do what was asked."""
+
+
+class ServerAway(ServerError):
+    """No connection, a time-out or an error of its own: the same call may go through later."""
+
+
+class ServerRefused(ServerError):
+    """The token is expired, of another kind or not allowed to do this; trying again does not help."""
+
+
+class ServerGone(ServerError):
+    """The project, task or annotation is not there."""

@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 import pyarrow as pa
 
 from facestore.decisions import Contradiction, Decision, IdentityEvent, Review
+from facestore.questions import Question
 
 FootageKind = Literal["video", "image"]
 IdentityState = Literal["unknown", "proposed", "confirmed", "rejected", "ignored"]
@@ -244,7 +245,7 @@ class ReleaseSample:
 Record = TypeVar(
     "Record", Footage, Rejection, Reading, Face, FaceEmbedding, NearDuplicate, TrackletTemplate, Cluster, Assignment,
     Identity, ClusterNode, ClusterTie, Proposal, Decision, Contradiction, IdentityEvent, Review,
-    ReleaseSample, AttributeLabel,
+    ReleaseSample, AttributeLabel, Question,
 )  # fmt: skip
 
 _VECTOR_FIELDS = {"bbox": 4, "landmarks": 10}
