@@ -1,10 +1,12 @@
 PY := .venv/bin
 LOCK := requirements/linux-x86_64-py311.lock
 DEMO ?= data/demo
+LABELS ?= data/label-studio
+LABELS_PORT ?= 8080
 COMPILE = $(PY)/uv pip compile -q --generate-hashes --no-annotate --python-version 3.11 \
 	--python-platform x86_64-manylinux_2_28 --custom-compile-command "make lock"
 
-.PHONY: env demo test check bench lock
+.PHONY: env demo labelstudio labelstudio-down test check bench lock
 env: .venv/.ready
 .venv/.ready: $(LOCK) requirements/bootstrap.lock pyproject.toml
 	python3 -m venv .venv && $(PY)/python -m pip install -q --require-hashes -r requirements/bootstrap.lock
@@ -14,6 +16,12 @@ env: .venv/.ready
 demo: env
 	$(PY)/faceloop sample-footage $(DEMO)/sample-footage
 	$(PY)/faceloop flow $(DEMO)/sample-footage --root $(DEMO) --truth $(DEMO)/sample-footage/truth.json
+
+labelstudio: env
+	$(PY)/python -m facereview.localserver start --folder $(LABELS) --port $(LABELS_PORT)
+
+labelstudio-down: env
+	$(PY)/python -m facereview.localserver stop --folder $(LABELS)
 
 test: env
 	$(PY)/python -m pytest
@@ -28,3 +36,4 @@ bench: env
 lock: env
 	$(COMPILE) pyproject.toml --extra dev --override requirements/overrides.txt -o $(LOCK)
 	$(COMPILE) requirements/bootstrap.in -o requirements/bootstrap.lock
+	$(COMPILE) requirements/label-studio.in -o requirements/label-studio.lock

@@ -20,6 +20,8 @@ import skimage.data
 from hypothesis import settings
 from PIL import Image
 
+from facereview.localserver import RunningServer, start_server, stop_server
+
 UInt8Array = npt.NDArray[np.uint8]
 ClipMaker = Callable[..., Path]
 ROOT = Path(__file__).parents[1]
@@ -201,3 +203,20 @@ def postgres_url() -> Iterator[str]:
     finally:
         subprocess.run([*become, *control, "-m", "immediate", "stop"], check=False, capture_output=True, cwd=folder)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def label_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """The pinned Label Studio on loopback with an empty database; both kinds of tokens are allowed."""
+    folder = tmp_path_factory.mktemp("label-studio")
+    yield start_server(folder, is_legacy_token=True)
+    stop_server(folder)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Path:
+    """The browser that playwright drives: `launch(executable_path=…)`."""
+    found = shutil.which("chromium")
+    if found is None:
+        pytest.skip("no chromium on this machine (Debian: apt-get install chromium)")
+    return Path(found)
