@@ -1,11 +1,11 @@
 """The decision log: every decision ever made, in the catalogue. It only grows; what stands is derived elsewhere."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Integer, Select, String, Text, func, insert, or_, select
+from sqlalchemy import BigInteger, Engine, Integer, Select, String, Text, func, insert, or_, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from facestore.catalogue import (
@@ -21,6 +21,7 @@ from facestore.decisions import Decision, decide
 from facestore.errors import DataError
 
 _NAMES = tuple(field.name for field in fields(Decision))
+_AT_ONCE = 4_096  # that are asked for by id
 
 
 class _DecisionRow(Tables):
@@ -80,6 +81,18 @@ class DecisionLog:
 
     def _read(self, rows: Select[Any]) -> Iterator[Decision]:
         return (Decision(**row) for row in streamed(self._engine, rows, "read the decision log"))
+
+
+def these_decisions(engine: Engine, decision_ids: Collection[str]) -> list[Decision]:
+    """Those of the ids that the log holds, in the order of ids. Raises StoreError."""
+    ids = sorted(decision_ids)
+    blocks = [ids[start : start + _AT_ONCE] for start in range(0, len(ids), _AT_ONCE)]
+    wanted = select(*[getattr(_DecisionRow, name) for name in _NAMES]).order_by(_DecisionRow.decision_id)
+    return [
+        Decision(**row)
+        for some in blocks
+        for row in streamed(engine, wanted.where(_DecisionRow.decision_id.in_(some)), "read the decision log")
+    ]
 
 
 def insert_decisions(session: Session, decisions: Sequence[Decision]) -> int:

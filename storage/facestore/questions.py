@@ -14,6 +14,7 @@ QuestionState = Literal[
     "no_answer",  # people cannot tell, or the pictures are of no use
     "withdrawn",  # moot: the answer is known from elsewhere, or what it was about is gone
 ]
+CLOSED: tuple[QuestionState, ...] = ("settled", "no_answer", "withdrawn")  # nobody need be asked any more
 TaskState = Literal["planned", "pushed", "withdrawn", "lost"]
 AnnotationState = Literal["answered", "skipped", "deleted", "unreadable"]
 
@@ -63,6 +64,8 @@ class ReviewTask:
     task_id: int | None  # of the tool, once it is made
     state: TaskState
     changed_at: datetime  # UTC
+    asking: int = 1  # of this round: 2 and more after one was lost or withdrawn
+    model_version: str = ""  # of what the tool's task has filled in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

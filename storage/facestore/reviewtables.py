@@ -48,17 +48,19 @@ class ProjectRow(Tables):
 
 
 class TaskRow(Tables):
-    """One asking of one question: a second row for the same one cannot be."""
+    """One asking of one question: a second row for the same one cannot be. Lost ones stay: they may come back."""
 
     __tablename__ = "review_task"
     __table_args__ = (UniqueConstraint("project_key", "task_id"),)
 
     question_id: Mapped[str] = mapped_column(String(64), ForeignKey("question.question_id"), primary_key=True)
     round: Mapped[int] = mapped_column(Integer, primary_key=True)
+    asking: Mapped[int] = mapped_column(Integer, primary_key=True)
     project_key: Mapped[str] = mapped_column(String(64), ForeignKey("review_project.key"), index=True)
     task_id: Mapped[int | None] = mapped_column(BigInteger)
     state: Mapped[str] = mapped_column(String(16), index=True)
     changed_at: Mapped[datetime] = mapped_column(Moment())
+    model_version: Mapped[str] = mapped_column(Text)
 
 
 class AnnotationRow(Tables):

@@ -3,7 +3,7 @@
 Endpoint and credentials come from the standard AWS environment and profiles (`AWS_ENDPOINT_URL` for other vendors).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -20,6 +20,7 @@ _TAKEN = {"PreconditionFailed", "ConditionalRequestConflict"}
 _MISSING = {"404", "NoSuchKey", "NotFound"}
 _FAILED = (BotoCoreError, ClientError, Boto3Error, OSError)
 SINGLE_PUT_BYTES = 1 << 30  # S3 takes at most 5 GiB in one request
+_REMOVED_AT_ONCE = 1_000  # S3's own limit
 PART_BYTES = 64 << 20  # 10,000 parts: up to 625 GiB a file
 
 
@@ -74,6 +75,24 @@ class S3Bucket:
         except _FAILED as error:
             if not (isinstance(error, ClientError) and error.response["Error"]["Code"] in _TAKEN):
                 raise StoreError(f"cannot put s3://{self.name}/{key}: {error}") from error
+
+    def put_bytes(self, key: str, payload: bytes, *, content_type: str) -> None:
+        """Write a small object of our own, over what was there."""
+        try:
+            self.client.put_object(Bucket=self.name, Key=key, Body=payload, ContentType=content_type)
+        except _FAILED as error:
+            raise StoreError(f"cannot put s3://{self.name}/{key}: {error}") from error
+
+    def remove(self, keys: Sequence[str]) -> None:
+        """Those that are not there count as removed."""
+        for start in range(0, len(keys), _REMOVED_AT_ONCE):
+            some = [{"Key": key} for key in keys[start : start + _REMOVED_AT_ONCE]]
+            try:
+                answer = self.client.delete_objects(Bucket=self.name, Delete={"Objects": some, "Quiet": True})
+            except _FAILED as error:
+                raise StoreError(f"cannot remove {len(some)} objects of s3://{self.name}: {error}") from error
+            if kept := answer.get("Errors", []):
+                raise StoreError(f"cannot remove s3://{self.name}/{kept[0]['Key']}: {kept[0].get('Message', '')}")
 
     def _put_parts(self, key: str, body: BinaryIO) -> None:
         """A large file in parts: the object appears, on the same condition, when the last one is in."""
