@@ -24,7 +24,9 @@ from faceloop.clustering.constraints import Constraints
 from faceloop.clustering.nodes import Nodes
 from faceloop.clustering.params import PartitionParams
 from faceloop.commands.simulate import STRATEGIES, selection_params
+from faceloop.params import default_params_path, read_params, section
 from faceloop.questions.oracle import Oracle, Progress, SimulationParams, World, questions_to_reach, simulate
+from faceloop.questions.plan_params import SelectParams
 
 SLIPS = (0.0, 0.10)
 ERROR_RATES = (0.0, 0.03)
@@ -81,6 +83,7 @@ def main() -> None:
     print("| recogniser | people | start | wrong answers | strategy | F at start |", end="")
     print("".join(f" answers to {target:g} |" for target in TARGETS), f"F after {options.questions} | cpu s a run |")
     print("|---|---|---|--:|---|" + "--:|" * (len(TARGETS) + 3))
+    asking = section(read_params(default_params_path()), "select", SelectParams)
     written: dict[str, list[list[Progress]]] = {}
     for path in options.embeddings:
         params = params_of(path)
@@ -89,7 +92,7 @@ def main() -> None:
                 world = read_world(path, slipped(params, slip), part)
                 for error_rate in ERROR_RATES:
                     for strategy in STRATEGIES:
-                        selection = selection_params(world.partition_params, error_rate=0.03, seconds=SECONDS)
+                        selection = selection_params(world.partition_params, asking, error_rate=0.03, seconds=SECONDS)
                         start_s = time.process_time()
                         runs = [
                             simulate(

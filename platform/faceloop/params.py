@@ -34,6 +34,7 @@ class Paths(StageParams):
     decisions: str
     clusters: str
     assignments: str
+    questions: str
     release: str
     report: str
 

@@ -13,6 +13,7 @@ from faceloop.batches import run_batches, run_key_of
 from faceloop.identity.policy import DecisionParams
 from faceloop.params import Paths, StageParams, Tree, section
 from faceloop.progress import ProgressReporter
+from faceloop.review_params import ReviewParams
 from faceloop.stage import STAGES, Context, Report, Stage, Stopwatch, load_stage
 from facestore.errors import ConfigError, StageError
 from facestore.ids import JsonValue, digest_of
@@ -70,7 +71,8 @@ def open_workspace(root: Path | None, tree: Tree, *, threads: int, progress: Pro
     for name in STAGES:
         section(tree, name, load_stage(name).params)
     section(tree, "decisions", DecisionParams)
-    known = {"root", "paths", "decisions", *STAGES}
+    section(tree, "review", ReviewParams)
+    known = {"root", "paths", "decisions", "review", *STAGES}
     if unknown := sorted(str(name) for name in set(tree) - known):
         raise ConfigError(f"params have unknown sections {unknown}; known are {sorted(known)}")
     if not isinstance(tree.get("root"), str):

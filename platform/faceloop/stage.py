@@ -26,7 +26,7 @@ In = Annotated[Path, "in"]
 Out = Annotated[Path, "out"]
 External = Annotated[str, "external"]  # a folder or bucket that people fill: the source
 
-STAGES = ("ingest", "detect", "embed", "cluster", "identify", "pack")
+STAGES = ("ingest", "detect", "embed", "cluster", "identify", "select", "pack")
 
 
 @dataclass(slots=True)

@@ -11,7 +11,6 @@ from faceloop.questions.beliefs import Settled, Topic, settle
 from faceloop.questions.candidates import best_shots, find_candidates
 from faceloop.questions.curve import average_curve
 from faceloop.questions.oracle import Oracle, Progress, SimulationParams, World, questions_to_reach, simulate
-from faceloop.questions.question import as_questions
 from faceloop.questions.selection import Pick, Pool, SelectionParams, Strategy, batch, make_pool
 from facestore.errors import ConfigError, DataError
 
@@ -164,21 +163,6 @@ def test_best_shots_are_sharp_and_in_the_middle_of_their_cluster() -> None:
     for label, rows in enumerate(shots):
         assert set(given.labels[rows[rows >= 0]]) == {label}
         assert np.count_nonzero(rows >= 0) == min(3, np.count_nonzero(given.labels == label))
-
-
-def test_questions_name_tracklets_faces_identities_and_the_reason() -> None:
-    world = two_faced_world()
-    picks = batch(ranked(pool_of(world, [])), 3)
-    ids = world.nodes.node_ids
-    faces = {node: f"face-of-{node}" for node in ids}
-    rows = [pick.topic.shots(0) for pick in picks]
-    identity = {ids[rows[1][0]]: "person-1", ids[rows[2][0]]: "person-2", ids[rows[2][1]]: "person-3"}
-    questions = as_questions(picks, ids, faces, identity)
-    assert [q.reason for q in questions] == ["unknown_pair", "unknown_near_identity", "bridge_between_identities"]
-    assert {questions[0].left.tracklet_id, questions[0].right.tracklet_id} == {ids[rows[0][0]], ids[rows[0][1]]}
-    assert questions[0].left.face_id == f"face-of-{questions[0].left.tracklet_id}"
-    with pytest.raises(DataError, match="no best face"):
-        as_questions(picks, ids, {}, {})
 
 
 def run(

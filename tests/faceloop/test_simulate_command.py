@@ -9,8 +9,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from faceloop.commands.simulate import read_world, selection_params, simulate_answers
-from faceloop.params import read_params
+from faceloop.params import read_params, section
 from faceloop.questions.oracle import Oracle, SimulationParams, questions_to_reach, simulate
+from faceloop.questions.plan_params import SelectParams
 from faceloop.questions.selection import Strategy
 from faceloop.reports.truth import TruthSpec
 from faceloop.runner import Workspace
@@ -83,6 +84,7 @@ def test_real_photos_reach_99_with_half_the_answers_of_a_random_order(tmp_path: 
         attach_similarity=given.attach_similarity + 0.1,
     )
     world = replace(world, partition_params=stricter)
+    asking = section(work.tree, "select", SelectParams)
     strategies: tuple[Strategy, ...] = ("expected_gain", "random")
     for error_rate in (0.0, 0.03):
         needed: dict[Strategy, int] = {}
@@ -90,7 +92,7 @@ def test_real_photos_reach_99_with_half_the_answers_of_a_random_order(tmp_path: 
             history = simulate(
                 world,
                 Oracle(truth=world.truth, error_rate=error_rate),
-                selection_params(stricter, error_rate=error_rate, seconds=4.0),
+                selection_params(stricter, asking, error_rate=error_rate, seconds=4.0),
                 SimulationParams(strategy=strategy, questions=150, batch_size=5, seed=1),
             )
             assert history[0].pairwise_f < 0.985

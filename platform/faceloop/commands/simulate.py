@@ -24,6 +24,7 @@ from faceloop.questions.beliefs import Trust
 from faceloop.questions.candidates import CandidateParams
 from faceloop.questions.curve import CurvePoint, average_curve
 from faceloop.questions.oracle import Oracle, Progress, SimulationParams, World, questions_to_reach, simulate
+from faceloop.questions.plan_params import SelectParams
 from faceloop.questions.selection import SelectionParams, Strategy
 from faceloop.reports.material import read_boxes
 from faceloop.reports.plots import save_curves
@@ -37,9 +38,6 @@ from facestore.tables import read_table
 
 Int64Array = NDArray[np.int64]
 STRATEGIES: tuple[Strategy, ...] = ("expected_gain", "margin", "random")
-_NEIGHBOURS = 8
-_CERTAINTY = 0.9
-_LOWEST_CHANCE = 0.02
 _LEAST_ERROR_RATE = 0.01  # what selection presumes of people who never err
 
 TruthOption = Annotated[str, typer.Option("--truth", help="A truth.json, or `folders`: one folder a person.")]
@@ -74,7 +72,8 @@ def simulate_answers(
         raise ConfigError(f"--truth {truth}: no such file; give a truth.json, or the word {FOLDERS}")
     world = read_world(work, TruthSpec(file=file, except_file=truth_except))
     oracle = Oracle(truth=world.truth, error_rate=error_rate)
-    selection = selection_params(world.partition_params, error_rate=error_rate, seconds=seconds)
+    asking = section(work.tree, "select", SelectParams)
+    selection = selection_params(world.partition_params, asking, error_rate=error_rate, seconds=seconds)
     runs: dict[Strategy, list[list[Progress]]] = {}
     for strategy in STRATEGIES:
         runs[strategy] = [
@@ -103,17 +102,19 @@ def simulate_answers(
     typer.echo(f"written: {folder / 'simulation.json'}, {folder / 'simulation.png'}")
 
 
-def selection_params(partition: PartitionParams, *, error_rate: float, seconds: float) -> SelectionParams:
+def selection_params(
+    partition: PartitionParams, asking: SelectParams, *, error_rate: float, seconds: float
+) -> SelectionParams:
     """What to ask about clusters that were made with `partition`; every kind of question takes `seconds`."""
     return SelectionParams(
         candidates=CandidateParams(
             threshold=partition.across_similarity,
             confidence_scale=partition.confidence_scale,
-            neighbours=_NEIGHBOURS,
+            neighbours=asking.neighbours,
             search=partition.search,
         ),
-        trust=Trust(error_rate=max(error_rate, _LEAST_ERROR_RATE), certainty=_CERTAINTY),
-        lowest_chance=_LOWEST_CHANCE,
+        trust=Trust(error_rate=max(error_rate, _LEAST_ERROR_RATE), certainty=asking.certainty),
+        lowest_chance=asking.lowest_chance,
         merge_s=seconds,
         split_s=seconds,
         outlier_s=seconds,

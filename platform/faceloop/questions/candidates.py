@@ -24,7 +24,7 @@ BoolArray = NDArray[np.bool_]
 Int64Array = NDArray[np.int64]
 _SHOTS = 3
 _SMALLEST_SPLIT = 4  # nodes; in fewer, every half is a matter of outliers
-_CONFIDENCE_CLIP = 1e-4
+CONFIDENCE_CLIP = 1e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +86,8 @@ def find_candidates(given: Clustered, confidence: Float32Array, params: Candidat
     )
 
 
-def best_shots(given: Clustered, group: Int64Array, count: int) -> Int64Array:
-    """The three nodes that show each group best, (count, 3) rows, -1 where there are fewer.
+def best_shots(given: Clustered, group: Int64Array, count: int, size: int = _SHOTS) -> Int64Array:
+    """The nodes that show each group best, (count, size) rows, -1 where there are fewer.
 
     `group` (n,) in 0..count-1 or -1. Best is quality times nearness to the mean: the shot has to be legible, and
     to stand for its group, for an answer about it moves the whole.
@@ -102,8 +102,8 @@ def best_shots(given: Clustered, group: Int64Array, count: int) -> Int64Array:
     order = np.lexsort((ids, -np.round(merit, 5), group[is_in]))
     in_group = group[is_in][order]
     place = np.arange(len(order)) - np.searchsorted(in_group, in_group)
-    shots = np.full((count, _SHOTS), -1, np.int64)
-    is_shown = place < _SHOTS
+    shots = np.full((count, size), -1, np.int64)
+    is_shown = place < size
     shots[in_group[is_shown], place[is_shown]] = is_in[order[is_shown]]
     return shots
 
@@ -209,7 +209,7 @@ def _outliers(
     beside = shots[label]
     beside = np.take_along_axis(beside, np.argsort((beside == row[:, None]) | (beside < 0), axis=1, kind="stable"), 1)
     beside[(beside == row[:, None])] = -1
-    odds = logit(np.clip(confidence[row].astype(np.float64), _CONFIDENCE_CLIP, 1 - _CONFIDENCE_CLIP))
+    odds = logit(np.clip(confidence[row].astype(np.float64), CONFIDENCE_CLIP, 1 - CONFIDENCE_CLIP))
     margin = odds * params.confidence_scale
     alone = np.full((len(row), _SHOTS), -1, np.int64)
     alone[:, 0] = row

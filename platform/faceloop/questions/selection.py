@@ -161,6 +161,11 @@ def learned_chances(topics: Sequence[Topic], settled: Settled) -> Mapping[TopicK
     return chances
 
 
+def prior_chance(kind: TopicKind) -> Chance:
+    """P(same person) before anybody has answered."""
+    return _PRIOR[kind]
+
+
 def batch(ranked: Iterable[Pick], size: int) -> list[Pick]:
     """The first `size` picks of which no two touch one cluster: their answers would tell about each other.
 
