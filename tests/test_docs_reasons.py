@@ -8,7 +8,7 @@ from typing import get_args
 
 from faceloop.clustering.partition import DropReason
 from faceloop.clustering.proposals import ProposalReason
-from facereview.questions import Reason
+from faceloop.questions.drafts import QuestionReason
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "flow.md"
@@ -104,7 +104,7 @@ def _codes_of_page() -> dict[str, list[str]]:
 
 def test_every_reason_code_of_the_code_is_on_the_page_and_no_other() -> None:
     page = _codes_of_page()
-    questions = set(get_args(Reason))
+    questions = set(get_args(QuestionReason))
     proposals = {*get_args(ProposalReason), "shared_key", "models_differ"}
     assert len(page["code"]) == len(set(page["code"]))
     assert set(page["code"]) == _codes().reasons - questions - (proposals - set(get_args(DropReason)))

@@ -1,7 +1,8 @@
 """What an answer says, as claims: the verb and subject of a decision before anybody knows whether it will stand."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from facereview.drawn import distance_px, overlap
 from facereview.kinds import (
     Answer,
     Attributes,
@@ -25,12 +26,14 @@ from facestore.ids import canonical_json, face_id
 MISSED_FACE = "missed_face"  # attribute: a face that the detector did not see; its value is JSON
 BOX = "box"  # attribute: where a face really is, "x1,y1,x2,y2" in px of the frame
 LANDMARKS = "landmarks"  # attribute: five points, "x,y,…" in px of the frame
+_ALIKE_OVERLAP = 0.7  # intersection over union of two boxes that say the same
+_ALIKE_SHARE = 0.1  # of the points' width, by which two placings that say the same may differ in the mean
 _BY_PEOPLE = "people"  # stands for the detector in the id of a face that people found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """One statement of an answer. Claims of one `topic` that say different things contradict each other."""
+    """One statement of an answer."""
 
     verb: Verb
     face_id: str
@@ -38,6 +41,7 @@ class Claim:
     name: str | None = None  # attribute
     value: str | None = None
     chance: float | None = None  # that it is right, as the machine saw it before anybody answered; None: no idea
+    chosen_for: str | None = None  # the face for which the other one was chosen among several
 
     @property
     def topic(self) -> tuple[str, ...]:
@@ -54,6 +58,31 @@ class Claim:
     def statement(self) -> tuple[str, str | None]:
         """What is said of the topic."""
         return self.verb, self.value
+
+    def contradicts(self, other: "Claim") -> bool:
+        """Can they not both be meant? Different words on one topic; two choices for one face, although both may be true
+        of two candidates who are one person: that is no reason to merge them; somebody's face that is none.
+        """
+        if self.topic == other.topic:
+            return self.statement != other.statement and not _is_drawn_alike(self, other)
+        if self.verb == other.verb == "same":
+            return self.chosen_for is not None and self.chosen_for == other.chosen_for
+        verbs = {self.verb, other.verb}
+        return verbs == {"same", "not_a_face"} and bool(self._faces & other._faces)
+
+    @property
+    def _faces(self) -> set[str | None]:
+        return {self.face_id, self.other_face_id} - {None}
+
+
+def _is_drawn_alike(first: Claim, second: Claim) -> bool:
+    """Nobody draws the same box or points twice to the pixel."""
+    if first.name not in (BOX, LANDMARKS) or first.name != second.name:
+        return False
+    one, two = ([float(number) for number in str(claim.value).split(",")] for claim in (first, second))
+    if first.name == BOX:
+        return overlap((one[0], one[1], one[2], one[3]), (two[0], two[1], two[2], two[3])) >= _ALIKE_OVERLAP
+    return distance_px(one, two) <= _ALIKE_SHARE * (max(one[::2]) - min(one[::2]))
 
 
 def claims_of(subject: Subject, answer: Answer) -> tuple[Claim, ...]:
@@ -125,7 +154,8 @@ def _who_is_this(subject: WhoIsThis, answer: WhoIsThisAnswer) -> tuple[Claim, ..
             if answer.candidate is None or not 0 <= answer.candidate < len(subject.candidates):
                 raise DataError(f"candidate {answer.candidate} of {len(subject.candidates)} was chosen")
             chosen = subject.candidates[answer.candidate]
-            return (_pair(probe, chosen.strip.face_ids[0], chosen.chance, is_same=True),)
+            claim = _pair(probe, chosen.strip.face_ids[0], chosen.chance, is_same=True)
+            return (replace(claim, chosen_for=probe),)
         case "someone_new":
             return tuple(
                 _pair(probe, other.strip.face_ids[0], other.chance, is_same=False) for other in subject.candidates

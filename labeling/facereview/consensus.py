@@ -45,6 +45,8 @@ class Vote:
     version: int
     answered_at: datetime  # UTC
     claims: tuple[Claim, ...]
+    unique_id: str = ""  # of the annotation, where annotation ids may come twice
+    decides: bool = False  # given where somebody is asked to decide: it counts whatever the odds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,46 +65,53 @@ class Consensus:
 
 
 def agree(votes: Sequence[Vote], *, needs: int, trust: Trust) -> Consensus:
-    """What the votes come to. Independent of their order; several votes of one annotator are one of `needs`.
+    """What the votes come to. Independent of their order; of several votes of one annotator the latest is his word.
 
-    Probability of a statement: log-odds of the machine's chance, plus log((1 - e) / e) for each who makes it, less
-    that of each who makes another of the same topic (naive Bayes, as of independent annotators).
+    Probability of a claim: log-odds of the machine's chance, plus log((1 - e) / e) for each who makes it, less that of
+    each who contradicts it (naive Bayes, as of independent annotators). The latest vote that decides counts with any
+    probability, and nothing that contradicts it does; `needs` holds for it too.
     """
     if not votes:
         return Consensus(state="open", settled=())
-    topics: dict[tuple[str, ...], dict[tuple[str, str | None], list[tuple[Vote, Claim]]]] = defaultdict(dict)
-    for vote in sorted(votes, key=lambda vote: (vote.answered_at, vote.annotation_id)):
-        for claim in vote.claims:
-            topics[claim.topic].setdefault(claim.statement, []).append((vote, claim))
-    settled = []
-    is_disputed = False
-    for statements in topics.values():
-        is_disputed = is_disputed or len(statements) > 1
-        found = [_weighed(statement, statements, needs, trust) for statement in statements]
-        settled += [claim for claim in found if claim is not None]
-    if not topics:
+    last_words = {vote.annotator: vote for vote in sorted(votes, key=_when)}
+    said: dict[Claim, list[Vote]] = defaultdict(list)
+    for vote in sorted(last_words.values(), key=_when):
+        for claim in set(vote.claims):
+            said[claim].append(vote)
+    if not said:
         return Consensus(state="no_answer", settled=())
-    if len(settled) == len(topics):
-        return Consensus(state="settled", settled=tuple(settled))
-    return Consensus(state="disputed" if is_disputed else "unsettled", settled=tuple(settled))
+    deciding = [vote for vote in sorted(last_words.values(), key=_when) if vote.decides][-1:]
+    decided = {claim for vote in deciding for claim in vote.claims}
+    claims = sorted(said, key=repr)
+    against = {claim: [other for other in claims if claim.contradicts(other)] for claim in claims}
+    likely: dict[Claim, Settled] = {}
+    for claim in claims:
+        opposed = {vote.annotator: vote for other in against[claim] for vote in said[other]}
+        log_odds = _machine(claim) + _weight(said[claim], trust) - _weight(list(opposed.values()), trust)
+        probability = 1 / (1 + math.exp(-log_odds))
+        is_believed = claim in decided or (
+            probability >= trust.certainty and not any(claim.contradicts(other) for other in decided)
+        )
+        if is_believed and len(said[claim]) >= needs:
+            likely[claim] = Settled(claim=claim, votes=tuple(said[claim]), probability=probability)
+    # The machine may expect two things that cannot both be; then people who differ do not make both true.
+    settled = {claim: found for claim, found in likely.items() if not likely.keys() & set(against[claim])}
+    waiting = [claim for claim in claims if claim not in settled and not settled.keys() & set(against[claim])]
+    state: QuestionState = "settled" if not waiting else "unsettled"
+    if any(against[claim] for claim in waiting):
+        state = "disputed"
+    return Consensus(state=state, settled=tuple(settled.values()))
 
 
-def _weighed(
-    statement: tuple[str, str | None],
-    statements: Mapping[tuple[str, str | None], Sequence[tuple[Vote, Claim]]],
-    needs: int,
-    trust: Trust,
-) -> Settled | None:
-    votes = [vote for vote, _ in statements[statement]]
-    chances = [claim.chance for _, claim in statements[statement] if claim.chance is not None]
-    chance = min(max(chances[0] if chances else 0.5, _SUREST), 1 - _SUREST)
-    against = [vote for other, pairs in statements.items() if other != statement for vote, _ in pairs]
-    log_odds = (
-        math.log(chance / (1 - chance))
-        + sum(trust.weight(vote.annotator) for vote in votes)
-        - sum(trust.weight(vote.annotator) for vote in against)
-    )
-    probability = 1 / (1 + math.exp(-log_odds))
-    if probability < trust.certainty or len({vote.annotator for vote in votes}) < needs:
-        return None
-    return Settled(claim=statements[statement][0][1], votes=tuple(votes), probability=probability)
+def _when(vote: Vote) -> tuple[datetime, int, str, int, str, str]:
+    return vote.answered_at, vote.annotation_id, vote.unique_id, vote.version, vote.annotator, repr(vote.claims)
+
+
+def _machine(claim: Claim) -> float:
+    """Log-odds of what the machine expected."""
+    chance = 0.5 if claim.chance is None else min(max(claim.chance, _SUREST), 1 - _SUREST)
+    return math.log(chance / (1 - chance))
+
+
+def _weight(votes: Sequence[Vote], trust: Trust) -> float:
+    return sum(trust.weight(vote.annotator) for vote in votes)

@@ -1,7 +1,7 @@
 """The kinds of questions: what each is about, as typed values, and their JSON. Faces and identity ids, never names."""
 
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -174,6 +174,10 @@ _ANSWERS: dict[QuestionKind, type[Answer]] = {
     "boxes": BoxesAnswer,
     "landmarks": LandmarksAnswer,
 }
+# made once: it takes a hundred times as long as their work
+_ADAPTERS: dict[type, TypeAdapter[Any]] = {
+    kind: TypeAdapter(kind) for kind in (*_SUBJECTS.values(), *_ANSWERS.values())
+}
 
 
 def ask(
@@ -285,12 +289,12 @@ def _id_of(kind: QuestionKind, subject: Subject, asked: tuple[str, ...], *, is_h
 
 
 def _dump(value: Subject | Answer) -> str:
-    plain: JsonValue = TypeAdapter(type(value)).dump_python(value, mode="json")
+    plain: JsonValue = _ADAPTERS[type(value)].dump_python(value, mode="json")
     return canonical_json(plain)
 
 
 def _load(text: str, kind: type[Loaded], what: str) -> Loaded:
     try:
-        return TypeAdapter(kind).validate_json(text, strict=False)
+        return _ADAPTERS[kind].validate_json(text, strict=False)  # type: ignore[no-any-return]
     except ValidationError as error:
         raise DataError(f"{what} is not what its kind says: {error.errors()[0]['msg']}; make it with `ask`") from error

@@ -14,7 +14,10 @@ LATE = {  # command → module of this folder, and what it holds: a function, or
     "decisions": ("decisions", "app"),
     "identities": ("identities", "app"),
     "migrate-model": ("migrate_model", "migrate_model"),
+    "review": ("review", "app"),
     "reviews": ("reviews", "app"),
+    "serve-suggestions": ("serve_suggestions", "serve_suggestions"),
+    "serve-webhook": ("serve_webhook", "serve_webhook"),
     "simulate": ("simulate", "simulate_answers"),
 }
 

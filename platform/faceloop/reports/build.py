@@ -7,7 +7,6 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import ConfigDict
 
-from faceloop.clustering.calibration import Calibration, builtin_calibration, read_calibrations
 from faceloop.clustering.knn import SearchParams
 from faceloop.params import StageParams, section
 from faceloop.reports import plots, words
@@ -18,23 +17,22 @@ from faceloop.reports.page import Page
 from faceloop.reports.people import SheetLimits
 from faceloop.reports.scoring import Scores, score
 from faceloop.reports.truth import TruthSpec
+from faceloop.review.figures import review_figures
 from faceloop.runner import Workspace
 from facestore.errors import StageError
 from facestore.ids import JsonValue, canonical_json, digest_of
 from facestore.publish import fresh_partial, publish, read_manifest, recover
 
 PAGE, METRICS, PLOTS = "report.html", "metrics.json", "plots"
-CALIBRATION = "calibration.json"  # in the clusters artifact
 LIMITS = Limits(
     sheets=SheetLimits(
         identities=60, shots_per_identity=12, least_sure_per_identity=3, unknown=48, low_confidence=0.75
     ),
-    pairs=12,
-    max_margin=0.2,
+    questions=12,
     rows=2000,
     picture_bytes=7_000_000,
     sheet_side_px=104,
-    pair_side_px=200,
+    question_side_px=112,
 )
 
 
@@ -43,7 +41,6 @@ class _ClusterNumbers(StageParams):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    across_sigmas: float
     flat_rows_max: int
     probes: int
     block_rows: int
@@ -82,6 +79,7 @@ def build_report(work: Workspace, *, truth: TruthSpec | None, limits: Limits = L
         material,
         flow,
         scores,
+        review=review_figures(work),
         artifacts=artifacts,
         numbers=_numbers(work),
         limits=limits,
@@ -125,19 +123,9 @@ def render(page: Page) -> str:
 def _numbers(work: Workspace) -> Numbers:
     cluster = section(work.tree, "cluster", _ClusterNumbers)
     return Numbers(
-        threshold=_calibration(work).cosine(cluster.across_sigmas),
         balance_ratio=section(work.tree, "pack", _PackNumbers).balance_ratio,
         search=SearchParams(flat_rows_max=cluster.flat_rows_max, probes=cluster.probes, block_rows=cluster.block_rows),
     )
-
-
-def _calibration(work: Workspace) -> Calibration:
-    """The one that cluster wrote beside its tables; before it has run, that of the built-in recogniser."""
-    file = work.path("clusters") / CALIBRATION
-    if not file.is_file():
-        return builtin_calibration()
-    (calibration,) = read_calibrations(file.read_text(encoding="utf-8"), str(file)).values()
-    return calibration
 
 
 def _material_metrics(material: Material, page: Page) -> dict[str, JsonValue]:

@@ -1,12 +1,11 @@
 """compose: material to a page. Chooses what is shown, fetches the pictures, finds the words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import accumulate
 
 from faceloop.clustering.knn import SearchParams
 from faceloop.reports.album import Album
-from faceloop.reports.doubt import Moments, doubtful_pairs
+from faceloop.reports.asking import question_views, read_plan
 from faceloop.reports.flow import Flow
 from faceloop.reports.histograms import (
     Histogram,
@@ -16,15 +15,14 @@ from faceloop.reports.histograms import (
     size_histogram,
 )
 from faceloop.reports.material import Artifacts, Material, Shot
-from faceloop.reports.page import Page, PairView, Photo, SheetView
+from faceloop.reports.page import Page, Photo, SheetView
 from faceloop.reports.people import Sheet, SheetLimits, gather_people
 from faceloop.reports.rows import flags, footage_rows, sentence, set_aside, split_rows, subset_rows
 from faceloop.reports.scoring import Scores
-from faceloop.reports.words import plural, short_id, sighting, words
-from facereview.questions import SamePersonQuestion, Side
+from faceloop.reports.words import plural, short_id, sighting
+from faceloop.review.figures import ReviewFigures
 from facestore.crops import CropReader
-from facestore.records import Face, Footage
-from facestore.tables import read_columns
+from facestore.records import Footage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,19 +30,17 @@ class Limits:
     """What bounds the size of a page."""
 
     sheets: SheetLimits
-    pairs: int
-    max_margin: float  # similarity from the threshold above which a pair is not doubtful
+    questions: int
     rows: int  # of the longest tables
     picture_bytes: int  # base64 characters of all pictures together
     sheet_side_px: int
-    pair_side_px: int
+    question_side_px: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Numbers:
     """Params of other stages that the page explains."""
 
-    threshold: float
     balance_ratio: float
     search: SearchParams
 
@@ -69,12 +65,18 @@ class _Desk:
             is_low=shot.identity_id is not None and shot.confidence < self.limits.sheets.low_confidence,
         )
 
+    def asked(self, face_id: str) -> Photo | None:
+        """The picture of a face that a question shows; None for one that the tables no longer have."""
+        shot = self.shots.get(face_id)
+        return None if shot is None else self.photo(shot, self.limits.question_side_px)
+
 
 def compose(
     material: Material,
     flow: Flow,
     scores: Scores | None,
     *,
+    review: ReviewFigures | None,
     artifacts: Artifacts,
     numbers: Numbers,
     limits: Limits,
@@ -89,16 +91,9 @@ def compose(
         shots={shot.face_id: shot for shot in material.shots},
         limits=limits,
     )
-    questions = doubtful_pairs(
-        material.tracklets,
-        moments_of(artifacts),
-        threshold=numbers.threshold,
-        limit=limits.pairs,
-        max_margin=limits.max_margin,
-        search=numbers.search,
-    )
+    plan = read_plan(artifacts.questions)
     try:
-        pairs = tuple(pair for question in questions if (pair := _pair(question, desk)) is not None)
+        questions = question_views(plan, desk.asked, limits.questions)
         sheets = tuple(_sheet(sheet, desk) for sheet in people.sheets)
         unknown = tuple(desk.photo(shot, limits.sheet_side_px) for shot in people.unknown_shown)
     finally:
@@ -120,8 +115,9 @@ def compose(
         unknown_tracklets=people.unknown_tracklets,
         unknown_faces=material.unknown_faces,
         low_confidence=limits.sheets.low_confidence,
-        pairs=pairs,
-        threshold=numbers.threshold,
+        questions=questions,
+        questions_planned=len(plan),
+        review=review,
         histograms=_histograms(material, scores, numbers),
         subsets=subset_rows(material),
         splits=split_rows(material, numbers.balance_ratio),
@@ -129,26 +125,6 @@ def compose(
         footage=tuple(rows[: limits.rows]),
         footage_not_shown=max(0, len(rows) - limits.rows),
     )
-
-
-def moments_of(artifacts: Artifacts) -> Moments:
-    """A function from tracklets to the pictures (footage_id, pts_ms) that their accepted faces are in."""
-    table = read_columns(artifacts.faces, "faces", Face, ("tracklet_id", "footage_id", "pts_ms", "rejected"))
-    table = table.filter(table["rejected"].is_null()).sort_by("tracklet_id").combine_chunks()
-    runs = table["tracklet_id"].combine_chunks().value_counts()  # of a sorted column: in its order
-    tracklets, counts = runs.field("values").to_pylist(), runs.field("counts").to_pylist()
-    first_row = dict(zip(tracklets, [0, *accumulate(counts)], strict=False))
-    rows_of = dict(zip(tracklets, counts, strict=True))
-
-    def of(tracklet_ids: Sequence[str]) -> set[tuple[str, int]]:
-        parts = [table.slice(first_row[name], rows_of[name]) for name in tracklet_ids if name in rows_of]
-        return {
-            moment
-            for part in parts
-            for moment in zip(part["footage_id"].to_pylist(), part["pts_ms"].to_pylist(), strict=True)
-        }
-
-    return of
 
 
 def _notices(flow: Flow, album: Album) -> tuple[str, ...]:
@@ -192,31 +168,3 @@ def _sheet(sheet: Sheet, desk: _Desk) -> SheetView:
         photos=tuple(desk.photo(shot, desk.limits.sheet_side_px) for shot in sheet.shown),
         shots_not_shown=sheet.shots - len(sheet.shown),
     )
-
-
-def _pair(question: SamePersonQuestion, desk: _Desk) -> PairView | None:
-    """None where a side's crop is no longer in the tables."""
-    left, right = desk.shots.get(question.left.face_id), desk.shots.get(question.right.face_id)
-    if left is None or right is None:
-        return None
-    return PairView(
-        left=desk.photo(left, desk.limits.pair_side_px),
-        right=desk.photo(right, desk.limits.pair_side_px),
-        left_name=_side_name(question.left),
-        right_name=_side_name(question.right),
-        similarity=question.similarity,
-        margin=question.margin,
-        reason=words(question.reason),
-        why=_why(question),
-    )
-
-
-def _side_name(side: Side) -> str:
-    return short_id(side.identity_id) if side.identity_id else "unknown"
-
-
-def _why(question: SamePersonQuestion) -> str:
-    is_member = question.reason == "weak_member"
-    if question.margin < 0:
-        return "kept together below the threshold" if is_member else "kept apart above the threshold"
-    return f"{question.margin:.2f} {'above' if is_member else 'below'} the threshold"

@@ -15,6 +15,7 @@ UNITS = {
     "embed": "crops",
     "cluster": "tracklets",
     "identify": "faces",
+    "select": "questions",
     "pack": "crops",
 }
 

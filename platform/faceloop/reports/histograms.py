@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceloop.clustering.knn import SearchParams, row_dots
-from faceloop.reports.doubt import group
+from faceloop.reports.grouping import group
 from faceloop.reports.material import Measures, Tracklets
 
 Float32Array = npt.NDArray[np.float32]

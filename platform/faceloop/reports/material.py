@@ -35,6 +35,7 @@ class Artifacts:
     embeddings: Path
     clusters: Path
     assignments: Path
+    questions: Path
     release: Path
 
 

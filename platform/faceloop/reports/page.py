@@ -6,6 +6,7 @@ from faceloop.release.splits import Balance
 from faceloop.reports.flow import Flow
 from faceloop.reports.histograms import Histogram
 from faceloop.reports.scoring import Scores
+from faceloop.review.figures import ReviewFigures
 from facestore.records import Footage, Reading
 
 
@@ -37,15 +38,24 @@ class SheetView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PairView:
-    left: Photo
-    right: Photo
-    left_name: str
-    right_name: str
-    similarity: float
-    margin: float
+class Strip:
+    """Pictures under one heading."""
+
+    name: str
+    photos: tuple[Photo, ...]
+    not_shown: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionView:
+    """One question to people, as the plan has it."""
+
+    title: str
     reason: str
-    why: str
+    detail: str
+    strips: tuple[Strip, ...]
+    gain: float  # pairs of faces
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +120,9 @@ class Page:
     unknown_tracklets: int
     unknown_faces: int
     low_confidence: float
-    pairs: tuple[PairView, ...]
-    threshold: float
+    questions: tuple[QuestionView, ...]
+    questions_planned: int
+    review: ReviewFigures | None  # None: nobody was ever asked
     histograms: tuple[Histogram, ...]
     subsets: tuple[SubsetRow, ...]
     splits: tuple[SplitRow, ...]

@@ -39,11 +39,12 @@ _REASONS = {
     "low_confidence": "not sure enough",
     "too_few_samples": "its identity has too few samples",
     "missing_duration": "the container states no duration",
-    "bridge_between_identities": "Two identities that look alike",
-    "unknown_near_identity": "An unknown face close to an identity",
-    "unknown_pair": "Two unknown faces that look alike",
-    "weak_member": "A weak member of its own cluster",
-    "two_halves": "Two parts of one cluster that hardly look alike",
+    "answered_elsewhere": "people have said it already",
+    "repeats_another": "nearly the same as another question",
+    "over_budget": "beyond the minutes of people",
+    "little_gain": "an answer would put too little right",
+    "target_reached": "labels are good enough without it",
+    "nothing_left": "nothing else is worth a question",
 }
 
 

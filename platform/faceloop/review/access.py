@@ -1,0 +1,118 @@
+"""Which labelling server a workspace's people work at, where pictures are laid out for it, and the review log."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from faceloop.params import section
+from faceloop.review_params import ReviewParams
+from faceloop.runner import Workspace
+from facereview.labelstudio import LabelStudioServer
+from facereview.localserver import running
+from facereview.pictures import Shelf
+from facereview.shelf import FolderShelf
+from facereview.shelf_s3 import BucketShelf
+from facestore.errors import ConfigError
+from facestore.ids import sha256_hex
+from facestore.reviewlog import ReviewLog
+
+HOOK_URL, HOOK_SECRET = "FACELOOP_WEBHOOK_URL", "FACELOOP_WEBHOOK_SECRET"
+URL, TOKEN = "FACELOOP_LABEL_STUDIO_URL", "FACELOOP_LABEL_STUDIO_TOKEN"  # names, not secrets
+DEFAULT_FOLDER = Path("data/label-studio")  # of `make labelstudio`
+_LINK_MINUTES = 15
+_KEY_ID, _SECRET = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerAddress:
+    """A labelling server and how it lets us in."""
+
+    url: str
+    token: str  # personal access token, or a legacy one
+    files: Path | None  # folder that it serves pictures from, if it runs on this machine
+
+
+def server_address(folder: Path, environ: Mapping[str, str]) -> ServerAddress:
+    """From the environment, else the server that runs in the folder. Raises ConfigError where neither names one."""
+    if environ.get(URL) and environ.get(TOKEN):
+        files = environ.get("FACELOOP_LABEL_STUDIO_FILES")
+        return ServerAddress(url=environ[URL], token=environ[TOKEN], files=Path(files) if files else None)
+    if (known := running(folder)) is None:
+        raise ConfigError(
+            f"no labelling server: none runs in {folder}, and {URL} and {TOKEN} are not both set; "
+            "start one with `make labelstudio`, or set them"
+        )
+    return ServerAddress(url=known.url, token=known.token, files=Path(known.files))
+
+
+def review_params(work: Workspace) -> ReviewParams:
+    return section(work.tree, "review", ReviewParams)
+
+
+def with_review_log(work: Workspace, use: Callable[[ReviewLog], Result]) -> Result:
+    """What `use` returns for the workspace's review log, which is open meanwhile."""
+    work.root.mkdir(parents=True, exist_ok=True)
+    log = ReviewLog(work.ledger_url())
+    try:
+        return use(log)
+    finally:
+        log.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Showing:
+    """Where pictures lie, and how a new project is told of it and of our webhook."""
+
+    shelf: Shelf
+    connect: Callable[[int], None]  # project id
+
+
+def showing(work: Workspace, server: LabelStudioServer, address: ServerAddress, environ: Mapping[str, str]) -> Showing:
+    """The shelf that `review.pictures` names. Each workspace has a folder of its own on it.
+
+    Raises ConfigError for a folder that the server does not serve from here, or a bucket without credentials for it.
+    """
+    pictures = review_params(work).pictures
+    own = "questions-" + sha256_hex(work.ledger_url().encode())[:12]
+    if pictures == "folder":
+        if address.files is None:
+            raise ConfigError(
+                "review.pictures is `folder`, but it is not known which folder the labelling server serves: "
+                "set FACELOOP_LABEL_STUDIO_FILES, or review.pictures to s3://BUCKET/PREFIX"
+            )
+        shelf = FolderShelf(root=address.files, prefix=own)
+        shelf.folder.mkdir(parents=True, exist_ok=True)
+        folder = str(shelf.folder)
+        return Showing(shelf=shelf, connect=_hooked(server, environ, lambda one: server.connect_folder(one, folder)))
+    bucket = BucketShelf.from_url(f"{pictures.rstrip('/')}/{own}")
+    if not environ.get(_KEY_ID) or not environ.get(_SECRET):
+        raise ConfigError(f"review.pictures is {pictures}, and the server signs links to it: set {_KEY_ID}, {_SECRET}")
+
+    def connect(project: int) -> None:
+        server.connect_bucket(
+            project,
+            bucket=bucket.bucket.name,
+            prefix=bucket.prefix,
+            endpoint=environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL"),
+            region=environ.get("AWS_DEFAULT_REGION"),
+            access_key=environ[_KEY_ID],
+            secret_key=environ[_SECRET],
+            link_minutes=_LINK_MINUTES,
+        )
+
+    return Showing(shelf=bucket, connect=_hooked(server, environ, connect))
+
+
+def _hooked(
+    server: LabelStudioServer, environ: Mapping[str, str], connect: Callable[[int], None]
+) -> Callable[[int], None]:
+    """`connect`, and then the project's webhook, where the environment says where one listens."""
+
+    def both(project: int) -> None:
+        connect(project)
+        if environ.get(HOOK_URL) and environ.get(HOOK_SECRET):
+            server.add_webhook(project, environ[HOOK_URL], environ[HOOK_SECRET])
+
+    return both

@@ -1,0 +1,1 @@
+"""What to suggest for a question as things stand now."""
