@@ -18,10 +18,10 @@ demo: env
 	$(PY)/faceloop flow $(DEMO)/sample-footage --root $(DEMO) --truth $(DEMO)/sample-footage/truth.json
 
 labelstudio: env
-	$(PY)/python -m facereview.localserver start --folder $(LABELS) --port $(LABELS_PORT)
+	$(PY)/python -m facereview.labelstudio.local start --folder $(LABELS) --port $(LABELS_PORT)
 
 labelstudio-down: env
-	$(PY)/python -m facereview.localserver stop --folder $(LABELS)
+	$(PY)/python -m facereview.labelstudio.local stop --folder $(LABELS)
 
 test: env
 	$(PY)/python -m pytest

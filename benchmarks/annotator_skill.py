@@ -18,7 +18,7 @@ import numpy.typing as npt
 from benchmarks.made_up_annotators import HELD_OUT, MACHINES, PARAMS, Machine, Setting, Work, work
 from cleanlab.multiannotator import get_label_quality_multiannotator
 
-from facereview.skill import Skill, skills_of
+from facereview.quality.skill import Skill, skills_of
 
 Floats = npt.NDArray[np.float64]
 NAMES = tuple(f"server/{place}" for place in range(1, 6))

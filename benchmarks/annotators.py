@@ -47,10 +47,10 @@ from facereview.kinds import (
     WhoIsThisAnswer,
     subject_of,
 )
-from facereview.labelstudio import LabelStudioServer
-from facereview.localserver import RunningServer, start_server, stop_server
+from facereview.labelstudio.adapter import LabelStudioServer
+from facereview.labelstudio.local import RunningServer, start_server, stop_server
+from facereview.labelstudio.tokens import log_in, sign_up
 from facereview.screens.choices import chosen
-from facereview.tokens import log_in, sign_up
 from facestore.ids import JsonValue
 from facestore.questions import CLOSED, Question
 from facestore.records import Assignment, Footage, Reading, Rejection

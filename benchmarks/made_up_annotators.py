@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from facereview.claims import Claim
-from facereview.consensus import Trust, Vote, agree
-from facereview.skill import SkillParams, skills_of, trust_of
-from facereview.topics import Saying, Topic
+from facereview.answers.claims import Claim
+from facereview.answers.consensus import Trust, Vote, agree
+from facereview.quality.skill import SkillParams, skills_of, trust_of
+from facereview.quality.topics import Saying, Topic
 
 Machine = Literal["calibrated", "too sure", "clueless"]
 MACHINES: tuple[Machine, ...] = ("calibrated", "too sure", "clueless")

@@ -20,7 +20,7 @@ import skimage.data
 from hypothesis import settings
 from PIL import Image
 
-from facereview.localserver import RunningServer, start_server, stop_server
+from facereview.labelstudio.local import RunningServer, start_server, stop_server
 
 UInt8Array = npt.NDArray[np.uint8]
 ClipMaker = Callable[..., Path]

@@ -32,7 +32,7 @@ DOCS = sorted(
         "*.md",
         "docs/**/*.md",
         "platform/faceloop/*/README.md",
-        "labeling/README.md",
+        "labeling/**/README.md",
         "storage/**/README.md",
         "docker/README.md",
         "dags/README.md",
@@ -80,7 +80,7 @@ def _commands(doc: Path) -> Iterator[list[str]]:
 
 
 def _make_targets() -> set[str]:
-    return set(re.findall(r"^([a-z]+):", _text(ROOT / "Makefile"), re.MULTILINE))
+    return set(re.findall(r"^([a-z-]+):", _text(ROOT / "Makefile"), re.MULTILINE))
 
 
 @cache
@@ -129,7 +129,7 @@ def test_named_commands_exist_with_their_options(doc: Path) -> None:
 @every_document
 def test_named_params_exist(doc: Path) -> None:
     named = [word for words in _commands(doc) for word in words] + _inline(doc)
-    pattern = re.compile(rf"^((?:{'|'.join(('paths', 'decisions', *STAGES))})(?:\.[a-z_]+)+)(?:=.*)?$")
+    pattern = re.compile(rf"^((?:{'|'.join(('paths', 'decisions', 'review', *STAGES))})(?:\.[a-z_]+)+)(?:=.*)?$")
     keys = {match[1] for word in named if (match := pattern.match(word)) and not match[1].endswith((".py", ".parquet"))}
     for key in keys:
         node = PARAMS
@@ -203,7 +203,8 @@ def test_the_readme_tree_is_the_tree() -> None:
 @pytest.mark.parametrize(
     "readme",
     [doc for doc in DOCS if doc.name == "README.md" and doc.is_relative_to(ROOT / "platform")]
-    + [ROOT / "storage" / "facestore" / "README.md", ROOT / "labeling" / "README.md"],
+    + [doc for doc in DOCS if doc.name == "README.md" and doc.is_relative_to(ROOT / "labeling")]
+    + [ROOT / "storage" / "facestore" / "README.md"],
     ids=lambda path: path.relative_to(ROOT).as_posix(),
 )
 def test_a_folder_readme_names_its_modules_and_no_others(readme: Path) -> None:

@@ -151,7 +151,7 @@ def _nearest_in_time(frames: Iterator[Frame], wanted: Sequence[FramePicture]) ->
             return
         before = frame
     if before is None:
-        raise MediaError("no_frames", "nothing could be decoded")
+        raise MediaError("no_frame_decoded", "nothing could be decoded")
     yield from ((picture, before) for picture in waiting[place:])
 
 

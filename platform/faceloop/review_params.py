@@ -18,6 +18,7 @@ class QualityParams(StageParams):
     """How answers are checked, and what is made of it."""
 
     overlap_share: float = Field(ge=0, le=1)  # of questions that two people answer
+    overlap_seed: int
     prior_weight: float = Field(gt=0)  # answers that `review.error_rate` is worth before anything is known
     machine_limit: float = Field(ge=0.5, lt=1)  # how sure the machine may be of a truth that nobody knows
     careless_error: float = Field(gt=0, lt=0.5)  # error rate from which an annotator is careless …

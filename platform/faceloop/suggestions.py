@@ -16,7 +16,7 @@ from faceloop.suggest.fresh import fresh_suggestion
 from faceloop.suggest.likeness import Scale, Standing
 from faceloop.suggest.published import Published, read_published
 from faceloop.suggest.word import word_of
-from facereview.suggestion import Suggestion
+from facereview.services.suggestion import Suggestion
 from facestore.errors import DataError
 from facestore.ids import JsonValue, digest_of
 from facestore.publish import MANIFEST, Manifest, read_manifest
@@ -36,7 +36,7 @@ class _Tables:
 
 
 class WorkspaceSuggester:
-    """`facereview.suggestion.Suggester` over a root. Several threads may ask at once.
+    """`facereview.services.suggestion.Suggester` over a root. Several threads may ask at once.
 
     Each question looks at the manifests and at the ledger's file; what changed is read again. Tables of different runs
     (a run of stages is under way) are not mixed: the last ones that belong together are kept until then.

@@ -73,7 +73,7 @@ class AnnotationVersion:
     """What one annotator's answer said at one time. Never changed: an edit is the next version."""
 
     project_key: str
-    unique_id: str  # the tool's own, unlike annotation ids never reused
+    unique_id: str  # names the annotation for ever; ids alone may be reused
     version: int  # from 1; the highest is how things stand
     annotation_id: int
     task_id: int

@@ -77,7 +77,9 @@ def test_a_second_repro_does_nothing(clone: Clone) -> None:
 def test_a_changed_cluster_parameter_runs_cluster_and_what_comes_after(clone: Clone) -> None:
     params = clone.folder / "params.yaml"
     before = params.read_text(encoding="utf-8")
-    params.write_text(before.replace("  confidence_scale_sigmas: ", "  confidence_scale_sigmas: 1", 1), encoding="utf-8")
+    params.write_text(
+        before.replace("  confidence_scale_sigmas: ", "  confidence_scale_sigmas: 1", 1), encoding="utf-8"
+    )
     said = clone.dvc("repro")
     ran = [line.split("'")[1] for line in said.splitlines() if line.startswith("Running stage")]
     assert ran[:2] == ["cluster", "identify"]

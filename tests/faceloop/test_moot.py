@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from faceloop.identity.resolve import resolve
 from faceloop.questions.moot import moot
-from facereview.claims import claims_of
+from facereview.answers.claims import claims_of
 from facereview.kinds import (
     Attributes,
     Boxes,

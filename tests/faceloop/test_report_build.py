@@ -15,7 +15,6 @@ from PIL import Image
 from faceloop.params import default_params_path, read_params
 from faceloop.progress import SilentProgress
 from faceloop.reports.build import LIMITS, ReportFiles, build_report
-from faceloop.reports.compose import moments_of
 from faceloop.reports.material import Shot
 from faceloop.reports.people import SheetLimits, pictured
 from faceloop.reports.truth import TruthSpec
@@ -25,7 +24,7 @@ from facestore.ids import JsonValue
 from facestore.ledger import Ledger, StageRun
 from facestore.publish import fresh_partial, publish, verify
 
-from .report_world import HOSTILE, World, artifacts_of, face
+from .report_world import HOSTILE, World, face
 
 FOLDERS = TruthSpec(file=None, except_file=None)
 
@@ -182,7 +181,7 @@ def test_low_confidence_faces_are_marked_and_shown_even_when_there_are_many(tmp_
 
 def test_stages_that_have_not_run_are_named(tmp_path: Path) -> None:
     files = build_report(World().write(tmp_path, upto="crops"), truth=None)
-    assert "Not run yet: embed, cluster, identify, pack" in files.summary
+    assert "Not run yet: embed, cluster, identify, select, pack" in files.summary
     assert "No identities yet" in files.page.read_text(encoding="utf-8")
 
 
@@ -274,12 +273,3 @@ def test_faces_without_a_crop_count_but_are_not_pictured(tmp_path: Path) -> None
     world.identity_of_face["t0f5"] = "person-aaaaaaaaaaaaaaaa"
     files = build_report(world.write(tmp_path), truth=None)
     assert "7 faces · 2 tracklets" in files.page.read_text(encoding="utf-8")
-
-
-def test_the_pictures_of_tracklets_are_those_of_their_accepted_faces(tmp_path: Path) -> None:
-    world = World()
-    world.faces.reverse()
-    moments = moments_of(artifacts_of(world.write(tmp_path)))
-    assert moments(["tracklet0"]) == {("footage0", 0), ("footage0", 200), ("footage0", 400)}
-    assert moments(["tracklet3", "tracklet4"]) == {(f"footage{t}", 200 * n) for t in (3, 4) for n in range(3)}
-    assert moments(["nobody"]) == set()

@@ -14,9 +14,9 @@ from faceloop.review.access import with_review_log
 from faceloop.review.figures import ReviewFigures, review_figures
 from faceloop.runner import Workspace, run_stage
 from facereview.kinds import OddOnesOut, subject_of
-from facereview.localserver import RunningServer
+from facereview.labelstudio.local import RunningServer
+from facereview.labelstudio.tokens import log_in
 from facereview.screens.choices import chosen
-from facereview.tokens import log_in
 from facestore.ids import JsonValue
 from facestore.questions import Question, ReviewTask
 from facestore.records import Assignment

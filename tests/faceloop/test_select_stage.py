@@ -16,7 +16,7 @@ from faceloop.questions.gather import groups_of_faces
 from faceloop.questions.moot import moot
 from faceloop.questions.situation import Sight
 from faceloop.runner import Outcome, Workspace, run_stage
-from facereview.claims import claims_of
+from facereview.answers.claims import claims_of
 from facereview.kinds import (
     Boxes,
     Landmarks,

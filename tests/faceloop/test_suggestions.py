@@ -19,7 +19,7 @@ from faceloop.suggest.likeness import SURE
 from faceloop.suggest.published import Published, read_published
 from faceloop.suggest.word import word_of
 from faceloop.suggestions import WorkspaceSuggester
-from facereview.claims import BOX, LANDMARKS, MISSED_FACE
+from facereview.answers.claims import BOX, LANDMARKS, MISSED_FACE
 from facereview.kinds import (
     Attributes,
     Boxes,
@@ -158,7 +158,7 @@ def test_a_root_without_labels_is_refused_when_the_service_starts(tmp_path: Path
 
 def test_the_command_serves_the_root_that_it_is_given(work: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     served: list[tuple[object, str, int]] = []
-    monkeypatch.setattr("facereview.serve.serve", lambda app, *, host, port: served.append((app, host, port)))
+    monkeypatch.setattr("facereview.services.serve.serve", lambda app, *, host, port: served.append((app, host, port)))
     serve_suggestions(password="word", root=work.root, port=9191)  # noqa: S106  # of a test
     ((app, host, port),) = served
     assert (host, port) == ("127.0.0.1", 9191)

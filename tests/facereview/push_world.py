@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from facereview.push import Pushed, PushParams, push
-from facereview.shelf import FolderShelf
+from facereview.asking.push import Pushed, PushParams, push
+from facereview.asking.shelf import FolderShelf
 from facestore.questions import AnnotationVersion, Question, QuestionState, ReviewTask, Settlement
 from facestore.reviewlog import ReviewLog
 

@@ -5,9 +5,9 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from facereview.labelstudio import LabelStudioServer
-from facereview.push import Pushed, PushParams, push
-from facereview.shelf import FolderShelf
+from facereview.asking.push import Pushed, PushParams, push
+from facereview.asking.shelf import FolderShelf
+from facereview.labelstudio.adapter import LabelStudioServer
 from facestore.questions import Question
 from facestore.reviewlog import ReviewLog
 

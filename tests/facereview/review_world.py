@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from facereview.claims import claims_of
-from facereview.consensus import Trust, Vote, agree
+from facereview.answers.claims import claims_of
+from facereview.answers.consensus import Trust, Vote, agree
+from facereview.answers.reconcile import Pulled, pull
+from facereview.asking.projects import description_of
 from facereview.kinds import (
     Answer,
     Member,
@@ -20,8 +22,6 @@ from facereview.kinds import (
     subject_of,
 )
 from facereview.pictures import pictures_of
-from facereview.projects import description_of
-from facereview.reconcile import Pulled, pull
 from facereview.schema import AttributeSchema
 from facereview.screens import label_config, task_data
 from facereview.screens.choices import chosen

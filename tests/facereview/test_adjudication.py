@@ -5,9 +5,9 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facereview.adjudication import queue_of
-from facereview.consensus import Trust
+from facereview.answers.consensus import Trust
 from facereview.kinds import SamePersonAnswer
+from facereview.quality.adjudication import queue_of
 
 from .answered import NOON, answered, came_to, pair
 

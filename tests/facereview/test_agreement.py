@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
-from facereview.agreement import agreements_of, alpha, shared_beforehand, wilson
-from facereview.topics import topics_of
+from facereview.quality.agreement import agreements_of, alpha, wilson
+from facereview.quality.topics import topics_of
 
 from .answered import answered, pair
 
@@ -66,14 +66,6 @@ def test_pairs_of_three_are_compared_and_questions_with_one_answer_are_not() -> 
     assert (overall.questions, overall.pairs) == (2, 3)
     assert overall.share == pytest.approx((1 + 2 / 3) / 3)  # all of one pair; a third of three, which weigh as two
     assert overall.low < overall.share < overall.high
-
-
-def test_questions_asked_again_because_an_answer_surprised_are_told_from_those_drawn_to_be_asked_twice() -> None:
-    asked = [pair(1, needs=2), pair(2)]
-    versions = [answered(question, f"s/{n}", "same" if n == 1 else "different") for question in asked for n in (1, 2)]
-    topics = topics_of(asked, versions)
-    assert len(topics) == 2
-    assert [topic.question_id for topic in shared_beforehand(topics, asked)] == [asked[0].question_id]
 
 
 def test_nothing_is_said_where_nobody_shared_a_question() -> None:

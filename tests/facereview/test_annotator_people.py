@@ -22,8 +22,8 @@ from facereview.kinds import (
     ask,
     subject_of,
 )
-from facereview.labelstudio import LabelStudioServer
-from facereview.localserver import RunningServer
+from facereview.labelstudio.adapter import LabelStudioServer
+from facereview.labelstudio.local import RunningServer
 from facereview.pictures import pictures_of
 from facereview.schema import AttributeSchema
 from facereview.screens import label_config, prediction, read_answer, task_data

@@ -5,8 +5,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facereview.arrange import as_asked
-from facereview.claims import claims_of
+from facereview.answers.claims import claims_of
+from facereview.asking.arrange import as_asked
+from facereview.asking.twins import topic_of
 from facereview.kinds import (
     Boxes,
     FaceBox,
@@ -18,7 +19,6 @@ from facereview.kinds import (
     subject_of,
 )
 from facereview.pictures import pictures_of
-from facereview.twins import topic_of
 
 from .paper_server import asked as question_about
 from .paper_server import grid, pair, whose

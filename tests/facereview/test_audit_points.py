@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faceloop.vision.align import ARCFACE_TEMPLATE_PX, similarity_to_template
-from facereview.audit_points import TEMPLATE_PX, FloatArray, audit, summarise, template_scale
+from facereview.quality.audit_points import TEMPLATE_PX, FloatArray, audit, summarise, template_scale
 from facestore.errors import DataError
 
 TURN = st.floats(-math.pi, math.pi)

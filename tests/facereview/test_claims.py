@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facereview.claims import BOX, LANDMARKS, MISSED_FACE, claims_of
+from facereview.answers.claims import BOX, LANDMARKS, MISSED_FACE, claims_of
 from facereview.kinds import (
     Answer,
     Attributes,

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facereview.claims import BOX, LANDMARKS, Claim
-from facereview.consensus import Trust, Vote, agree
+from facereview.answers.claims import BOX, LANDMARKS, Claim
+from facereview.answers.consensus import Trust, Vote, agree
 from facestore.errors import ConfigError
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from facereview.annotator import Annotator, new_annotator
-from facereview.labelstudio import LabelStudioServer
-from facereview.localserver import RunningServer
+from facereview.labelstudio.adapter import LabelStudioServer
+from facereview.labelstudio.annotator import Annotator, new_annotator
+from facereview.labelstudio.local import RunningServer
+from facereview.labelstudio.tokens import Login, log_in
 from facereview.server import PredictionDraft, ServerProject, TaskDraft
-from facereview.tokens import Login, log_in
 from facestore.errors import ServerAway, ServerGone, ServerRefused
 from facestore.ids import JsonValue
 

@@ -5,8 +5,8 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from facereview.labelstudio import LabelStudioServer
-from facereview.localserver import free_port
+from facereview.labelstudio.adapter import LabelStudioServer
+from facereview.labelstudio.local import free_port
 from facereview.server import TaskDraft
 from facestore.errors import ServerAway, ServerError, ServerGone, ServerRefused
 

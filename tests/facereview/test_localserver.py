@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from facereview.labelstudio import LabelStudioServer
-from facereview.localserver import RunningServer, free_port, main, running, start_server, stop_server
-from facereview.serverinstall import install, new_database
-from facereview.serversettings import ServerPlace, server_environment
-from facereview.tokens import log_in, sign_up
+from facereview.labelstudio.adapter import LabelStudioServer
+from facereview.labelstudio.install import install, new_database
+from facereview.labelstudio.local import RunningServer, free_port, main, running, start_server, stop_server
+from facereview.labelstudio.settings import ServerPlace, server_environment
+from facereview.labelstudio.tokens import log_in, sign_up
 from facestore.errors import ConfigError, ServerAway, ServerError, ServerRefused
 
 

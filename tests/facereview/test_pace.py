@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facereview.kinds import SamePersonAnswer
-from facereview.pace import PaceParams, effort_of, hasty_answers, paces_of
+from facereview.quality.pace import PaceParams, effort_of, hasty_answers, paces_of
 from facestore.errors import ConfigError
 
 from .answered import answered, came_to, pair

@@ -12,11 +12,11 @@ from threading import Thread
 import pytest
 import uvicorn
 
-from facereview.annotator import Annotator, new_annotator
-from facereview.labelstudio import LabelStudioServer
-from facereview.localserver import RunningServer
-from facereview.tokens import log_in
-from facereview.webhook import Limits, receiver
+from facereview.labelstudio.adapter import LabelStudioServer
+from facereview.labelstudio.annotator import Annotator, new_annotator
+from facereview.labelstudio.local import RunningServer
+from facereview.labelstudio.tokens import log_in
+from facereview.services.webhook import Limits, receiver
 from facestore.decisionlog import DecisionLog
 from facestore.errors import ServerGone
 from facestore.ids import sha256_hex

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from facereview.asking.making import BLOCK
+from facereview.asking.projects import key_in
+from facereview.asking.push import PushParams
 from facereview.kinds import SamePersonAnswer, ask, subject_of
-from facereview.making import BLOCK
-from facereview.projects import key_in
-from facereview.push import PushParams
 from facestore.errors import ConfigError
 
 from .paper_server import grid, pair, pairs, whose

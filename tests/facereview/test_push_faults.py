@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from facereview.asking.survey import give_up
 from facereview.server import TaskDraft
-from facereview.survey import give_up
 from facestore.errors import ServerAway, ServerRefused
 from facestore.reviewlog import ReviewLog
 

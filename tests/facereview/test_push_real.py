@@ -14,13 +14,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from facereview.annotator import new_annotator
-from facereview.labelstudio import LabelStudioServer
-from facereview.localserver import RunningServer
+from facereview.asking.shelf import FolderShelf
+from facereview.asking.withdraw import put_away, withdraw
+from facereview.labelstudio.adapter import LabelStudioServer
+from facereview.labelstudio.annotator import new_annotator
+from facereview.labelstudio.local import RunningServer
+from facereview.labelstudio.tokens import log_in
 from facereview.server import ServerTask
-from facereview.shelf import FolderShelf
-from facereview.tokens import log_in
-from facereview.withdraw import put_away, withdraw
 from facestore.errors import ServerError
 from facestore.questions import Settlement
 from facestore.reviewlog import ReviewLog

@@ -7,9 +7,9 @@ from threading import Thread
 
 import pytest
 
-from facereview.consensus import Trust
+from facereview.answers.consensus import Trust
+from facereview.answers.reconcile import pull
 from facereview.kinds import SamePersonAnswer
-from facereview.reconcile import pull
 from facereview.server import ServerTask
 from facestore.errors import ServerAway, ServerGone
 from facestore.questions import Hint, Question

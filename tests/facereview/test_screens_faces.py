@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facereview.claims import claims_of
+from facereview.answers.claims import claims_of
 from facereview.kinds import (
     Attributes,
     AttributesAnswer,

@@ -13,9 +13,9 @@ from botocore.config import Config
 from hypothesis import given
 from hypothesis import strategies as st
 
+from facereview.asking.shelf import FolderShelf
+from facereview.asking.shelf_s3 import BucketShelf
 from facereview.pictures import Shelf
-from facereview.shelf import FolderShelf
-from facereview.shelf_s3 import BucketShelf
 from facestore.errors import ConfigError, StoreError
 from facestore.s3 import S3Bucket
 

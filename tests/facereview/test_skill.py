@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facereview.consensus import Vote, agree
+from facereview.answers.consensus import Vote, agree
+from facereview.answers.outcome import votes_of
 from facereview.kinds import SamePersonAnswer
-from facereview.outcome import votes_of
-from facereview.skill import Skill, SkillParams, skills_of, to_recheck, trust_of
-from facereview.slips import RATES_G, rate_posteriors
-from facereview.topics import Saying, Topic, topics_of
+from facereview.quality.skill import Skill, SkillParams, skills_of, to_recheck, trust_of
+from facereview.quality.slips import RATES_G, rate_posteriors
+from facereview.quality.topics import Saying, Topic, topics_of
 from facestore.errors import ConfigError
 from facestore.questions import AnnotationVersion, Question
 

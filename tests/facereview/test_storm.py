@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from facereview.kinds import SamePersonAnswer
-from facereview.webhook import Limits, receiver
+from facereview.services.webhook import Limits, receiver
 from facestore.decisions import Decision, decide
 from facestore.ids import JsonValue
 from facestore.questions import Question

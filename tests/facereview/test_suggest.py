@@ -17,12 +17,12 @@ import pytest
 import uvicorn
 
 from facereview.kinds import SamePerson, Strip, ask, subject_of
-from facereview.localserver import RunningServer
+from facereview.labelstudio.local import RunningServer
 from facereview.pictures import pictures_of
 from facereview.schema import AttributeSchema
 from facereview.screens import label_config, task_data
-from facereview.suggest import MAX_BODY_BYTES, Login, SuggestionDesk, suggestion_app
-from facereview.suggestion import NearIdentity, Suggestion
+from facereview.services.suggest import MAX_BODY_BYTES, Login, SuggestionDesk, suggestion_app
+from facereview.services.suggestion import NearIdentity, Suggestion
 from facestore.errors import ConfigError, DataError, StoreError
 from facestore.questions import Question, ReviewProject, ReviewTask
 from facestore.reviewlog import ReviewLog

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facereview.drawn import ALIKE_OVERLAP, Edges, boxes_alike, distance_px, grouped, overlap, points_alike
 from facereview.kinds import (
     Attributes,
     AttributesAnswer,
@@ -25,7 +24,8 @@ from facereview.kinds import (
     WhoIsThis,
     WhoIsThisAnswer,
 )
-from facereview.topics import Topic, latest_answers, topics_of
+from facereview.quality.drawn import ALIKE_OVERLAP, Edges, boxes_alike, distance_px, grouped, overlap, points_alike
+from facereview.quality.topics import Topic, latest_answers, topics_of
 from facestore.errors import DataError
 
 from .answered import answered, pair, question

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 
-from facereview.webhook import Limits, receiver
+from facereview.services.webhook import Limits, receiver
 from facestore.errors import ConfigError, StoreError
 from facestore.ids import JsonValue
 from facestore.questions import Hint
@@ -34,8 +34,8 @@ LIMITS = Limits(body_bytes=4_096, body_seconds=5, waiting=50, refusals_per_secon
 PROGRAM = """
 import sys, time
 from datetime import UTC, datetime
-from facereview.serve import serve
-from facereview.webhook import Limits, receiver
+from facereview.services.serve import serve
+from facereview.services.webhook import Limits, receiver
 from facestore.reviewlog import ReviewLog
 log = ReviewLog(sys.argv[1])
 limits = Limits(body_bytes=1 << 20, body_seconds=2, waiting=10_000, refusals_per_second=20)

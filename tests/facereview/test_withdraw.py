@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facereview.withdraw import Withdrawn, put_away, sweep_shelf, withdraw
+from facereview.asking.withdraw import Withdrawn, put_away, sweep_shelf, withdraw
 from facestore.errors import ServerAway
 from facestore.questions import Question
 

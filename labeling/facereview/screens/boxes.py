@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from facereview.drawn import overlap
 from facereview.kinds import Boxes, BoxesAnswer, FaceBox
 from facereview.percent import Box, View, read_rectangle, rectangle_value, sizes
 from facereview.pictures import FramePicture, Picture
+from facereview.quality.drawn import overlap
 from facereview.schema import AttributeSchema
 from facereview.screens.markup import read_config, why_html
 from facereview.screens.regions import read_regions, region

@@ -18,7 +18,7 @@ from faceloop.review.asking import Asked, ask_people
 from faceloop.review.figures import review_figures
 from faceloop.review.status import status_tables
 from faceloop.runner import Workspace
-from facereview.labelstudio import LabelStudioServer
+from facereview.labelstudio.adapter import LabelStudioServer
 from facestore.errors import StageError
 from facestore.reviewlog import ReviewLog
 
@@ -44,7 +44,7 @@ def push_command(
         return ask_people(work, log, there, shown, now=datetime.now(UTC))
 
     asked = _at_server(work, server, ask)
-    counts = {**asdict(asked.pushed), "withdrawn": asked.withdrawn, "kept": asked.kept}
+    counts = {**asdict(asked.pushed), "withdrawn": asked.withdrawn, "kept": asked.kept, "doubted": asked.doubted}
     typer.echo(json.dumps(counts, sort_keys=True))
 
 

@@ -8,7 +8,7 @@ from faceloop.commands.options import ParamsOption, RootOption, SetOption, works
 from faceloop.params import section
 from faceloop.review_params import ReviewParams
 from faceloop.suggestions import WorkspaceSuggester
-from facereview.suggest import Login, SuggestionDesk, suggestion_app
+from facereview.services.suggest import Login, SuggestionDesk, suggestion_app
 from facestore.reviewlog import ReviewLog
 
 
@@ -22,7 +22,7 @@ def serve_suggestions(
     overrides: SetOption = None,
 ) -> None:
     """Suggest answers to annotators as things stand: Label Studio asks each time a task is opened. Until stopped."""
-    from facereview.serve import serve
+    from facereview.services.serve import serve
 
     login = Login(user=user, password=password)
     work = workspace(root, params, overrides)

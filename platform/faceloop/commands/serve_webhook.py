@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from faceloop.commands.options import ParamsOption, RootOption, SetOption, workspace
-from facereview.webhook import Limits, receiver
+from facereview.services.webhook import Limits, receiver
 from facestore.reviewlog import ReviewLog
 
 _LIMITS = Limits(body_bytes=1_000_000, body_seconds=10.0, waiting=10_000, refusals_per_second=20.0)
@@ -26,7 +26,7 @@ def serve_webhook(
     overrides: SetOption = None,
 ) -> None:
     """Take in webhooks until stopped. They are hints only: `faceloop review pull` reads what is true."""
-    from facereview.serve import serve
+    from facereview.services.serve import serve
 
     work = workspace(root, params, overrides)
     work.root.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from faceloop.identity.standing import Standing, standing_of
-from facereview.claims import BOX, LANDMARKS, MISSED_FACE
+from facereview.answers.claims import BOX, LANDMARKS, MISSED_FACE
 from facereview.kinds import (
     Attributes,
     Boxes,

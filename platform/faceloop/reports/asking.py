@@ -6,12 +6,12 @@ from pathlib import Path
 from faceloop.reports.page import Photo, QuestionView, Strip
 from faceloop.reports.words import short_id
 from facereview import kinds
-from facereview.projects import TITLES
+from facereview.asking.projects import TITLES
 from facereview.reasons import reason_words
 from facestore.questions import Question
 from facestore.tables import read_table
 
-_SHOTS = 6  # of a strip
+_SHOTS = 3  # of a strip
 Photograph = Callable[[str], Photo | None]  # face id → its picture; None for a face that is gone
 
 

@@ -8,11 +8,11 @@ from typing import TypeVar
 from faceloop.params import section
 from faceloop.review_params import ReviewParams
 from faceloop.runner import Workspace
-from facereview.labelstudio import LabelStudioServer
-from facereview.localserver import running
+from facereview.asking.shelf import FolderShelf
+from facereview.asking.shelf_s3 import BucketShelf
+from facereview.labelstudio.adapter import LabelStudioServer
+from facereview.labelstudio.local import running
 from facereview.pictures import Shelf
-from facereview.shelf import FolderShelf
-from facereview.shelf_s3 import BucketShelf
 from facestore.errors import ConfigError
 from facestore.ids import sha256_hex
 from facestore.reviewlog import ReviewLog

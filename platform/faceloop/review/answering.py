@@ -8,9 +8,9 @@ from faceloop.decision_tables import export_decisions
 from faceloop.review.access import Showing, review_params
 from faceloop.review.quality import trust_now
 from faceloop.runner import Workspace, run_stage
-from facereview.reconcile import Pulled, pull
+from facereview.answers.reconcile import Pulled, pull
+from facereview.asking.withdraw import put_away
 from facereview.server import ReviewServer
-from facereview.withdraw import put_away
 from facestore.records import Assignment, Face
 from facestore.reviewlog import ReviewLog
 from facestore.tables import read_columns

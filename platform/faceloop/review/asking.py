@@ -8,12 +8,13 @@ from faceloop.identity.resolve import aliases_of
 from faceloop.question_pictures import QuestionPictures
 from faceloop.questions.moot import moot
 from faceloop.review.access import Showing, review_params
+from faceloop.review.quality import ask_again
 from faceloop.runner import Workspace
+from facereview.asking.push import Pushed, PushParams, push
+from facereview.asking.withdraw import withdraw
 from facereview.kinds import subject_of
 from facereview.pictures import pictures_of
-from facereview.push import Pushed, PushParams, push
 from facereview.server import ReviewServer
-from facereview.withdraw import withdraw
 from facestore.errors import StageError
 from facestore.publish import read_manifest
 from facestore.questions import CLOSED, Question
@@ -29,6 +30,7 @@ class Asked:
     pushed: Pushed
     withdrawn: int  # questions that are moot
     kept: int  # moot too, but somebody has begun or answered
+    doubted: int  # settled ones that somebody else is asked too
 
 
 def ask_people(work: Workspace, log: ReviewLog, server: ReviewServer, shown: Showing, *, now: datetime) -> Asked:
@@ -41,6 +43,7 @@ def ask_people(work: Workspace, log: ReviewLog, server: ReviewServer, shown: Sho
     left = withdraw(gone, log=log, server=server, shelf=shown.shelf, now=now)
     fresh = [question for question in plan if question.question_id not in gone]
     params = review_params(work)
+    doubted = ask_again(work, log, now=now)
     with QuestionPictures(work) as pictures:
         pictures.prepare(picture for question in fresh for picture in pictures_of(subject_of(question)))
         pushed = push(
@@ -56,7 +59,7 @@ def ask_people(work: Workspace, log: ReviewLog, server: ReviewServer, shown: Sho
             group_of_face=_clusters(work),
             connect=shown.connect,
         )
-    return Asked(pushed=pushed, withdrawn=len(left.question_ids), kept=len(left.kept))
+    return Asked(pushed=pushed, withdrawn=len(left.question_ids), kept=len(left.kept), doubted=doubted)
 
 
 def _moot(work: Workspace, log: ReviewLog, plan: list[Question]) -> set[str]:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from faceloop.review.access import review_params, with_review_log
-from faceloop.review.quality import Quality, pace_params, quality_now, trust_from
+from faceloop.review.quality import Quality, pace_params, quality_now, shared_questions, trust_from
 from faceloop.runner import Workspace
-from facereview.adjudication import Dispute, queue_of
-from facereview.agreement import agreements_of, shared_beforehand
+from facereview.asking.rounds import undecided
 from facereview.kinds import SamePerson, SamePersonAnswer, load_answer, subject_of
-from facereview.pace import effort_of, hasty_answers, paces_of
-from facereview.rounds import undecided
+from facereview.quality.adjudication import Dispute, queue_of
+from facereview.quality.agreement import agreements_of
+from facereview.quality.pace import effort_of, hasty_answers, paces_of
 from facestore.questions import CLOSED, AnnotationVersion, QuestionKind, Settlement
 from facestore.records import Identity
 from facestore.reviewlog import ReviewLog
@@ -113,7 +113,8 @@ def _figures(work: Workspace, log: ReviewLog, now: datetime | None) -> ReviewFig
     touched = {version.question_id for version in found.annotations if version.state in ("answered", "skipped")}
     closed = {key for key, settlement in settlements.items() if settlement.state in CLOSED}
     waiting = {key: moment for key, moment in asked.items() if key not in touched and key not in closed}
-    agreements = agreements_of(shared_beforehand(found.topics, found.questions))
+    shared = shared_questions(params, found.questions)
+    agreements = agreements_of([topic for topic in found.topics if topic.question_id in shared])
     agreement = {row.kind: row for row in agreements}
     total = agreement.get(None)
     identities = _identities(work)

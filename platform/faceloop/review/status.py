@@ -48,11 +48,17 @@ def _annotators(figures: ReviewFigures) -> Table:
     table = Table("annotator", "answers", "honeypots wrong", "error rate", "agreement", "hasty", "")
     for row in figures.annotators:
         table.add_row(
-            row.annotator, str(row.answers), f"{row.honeypots_wrong} of {row.honeypots}",
+            short_name(row.annotator), str(row.answers), f"{row.honeypots_wrong} of {row.honeypots}",
             f"{row.error_rate:.1%} ({row.error_low:.1%} to {row.error_high:.1%})", shown(row.agreement, ".0%"),
             str(row.hasty), "careless" if row.is_careless else "",
         )  # fmt: skip
     return table
+
+
+def short_name(annotator: str) -> str:
+    """`INSTANCE/USER` with the instance cut short: on one server the user's number tells people apart."""
+    instance, _, user = annotator.rpartition("/")
+    return f"{instance[:6]}…/{user}" if len(instance) > 8 else annotator
 
 
 def shown(value: float | None, spelled: str, unit: str = "") -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pydantic import TypeAdapter
 
 from faceloop.suggest.likeness import Standing, likeness, nearest_identities
-from facereview.claims import BOX, LANDMARKS, MISSED_FACE
+from facereview.answers.claims import BOX, LANDMARKS, MISSED_FACE
 from facereview.kinds import (
     Attributes,
     Boxes,
@@ -22,7 +22,7 @@ from facereview.kinds import (
     WhoIsThis,
     subject_of,
 )
-from facereview.suggestion import NearIdentity, Suggestion
+from facereview.services.suggestion import NearIdentity, Suggestion
 from facestore.ids import JsonValue, canonical_json
 from facestore.questions import Question
 

@@ -12,7 +12,7 @@ from faceloop.questions.selection import prior_chance
 from faceloop.suggest.published import Published
 from faceloop.suggest.word import Word
 from facereview.kinds import Strip
-from facereview.suggestion import NearIdentity
+from facereview.services.suggestion import NearIdentity
 
 Int64Array = NDArray[np.int64]
 SURE = 0.999  # of what people said: they may slip, so never 1

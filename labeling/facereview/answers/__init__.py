@@ -1,0 +1,1 @@
+"""What people answered, from the server's own state into the logs."""

@@ -1,0 +1,1 @@
+"""Questions become tasks of the labelling tool, each once; moot ones leave it."""

@@ -1,0 +1,40 @@
+"""The shelf as a bucket: the labelling server signs short-lived links to its objects for who may see the task."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from facereview.asking.shelf import picture_name, question_folder
+from facestore.s3 import S3Bucket
+
+_TYPE = "image/jpeg"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BucketShelf:
+    """Pictures at `s3://BUCKET/PREFIX/QUESTION/`; nothing else is kept below the prefix. The bucket stays private.
+
+    Every method raises StoreError when the bucket cannot be used.
+    """
+
+    bucket: S3Bucket
+    prefix: str  # empty, or ends in "/"
+
+    @classmethod
+    def from_url(cls, url: str) -> Self:
+        """`s3://BUCKET/PREFIX`; endpoint and credentials come from the AWS environment. Raises StoreError."""
+        bucket, prefix = S3Bucket.from_url(url)
+        return cls(bucket=bucket, prefix=prefix)
+
+    def put(self, question_id: str, place: int, jpeg: bytes) -> str:
+        key = f"{self._folder(question_id)}{picture_name(place, jpeg)}"
+        self.bucket.put_bytes(key, jpeg, content_type=_TYPE)
+        return f"s3://{self.bucket.name}/{key}"
+
+    def remove(self, question_id: str) -> None:
+        self.bucket.remove([key for key, _, _ in self.bucket.list(self._folder(question_id))])
+
+    def held(self) -> set[str]:
+        return {key.removeprefix(self.prefix).split("/")[0] for key, _, _ in self.bucket.list(self.prefix)}
+
+    def _folder(self, question_id: str) -> str:
+        return f"{self.prefix}{question_folder(question_id)}/"

@@ -1,0 +1,1 @@
+"""Label Studio: its API behind `ReviewServer`, and a server of our own."""

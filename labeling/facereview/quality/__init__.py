@@ -1,0 +1,1 @@
+"""How far annotators are right, how often they agree, how long they take."""

@@ -1,0 +1,1 @@
+"""Small web services: the receiver of webhooks and the suggestions."""
