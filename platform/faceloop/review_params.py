@@ -19,6 +19,7 @@ class QualityParams(StageParams):
 
     overlap_share: float = Field(ge=0, le=1)  # of questions that two people answer
     overlap_seed: int
+    recheck_gain_per_minute: float = Field(gt=0)  # pairs of faces: less is no reason to ask a settled pair again
     prior_weight: float = Field(gt=0)  # answers that `review.error_rate` is worth before anything is known
     machine_limit: float = Field(ge=0.5, lt=1)  # how sure the machine may be of a truth that nobody knows
     careless_error: float = Field(gt=0, lt=0.5)  # error rate from which an annotator is careless …

@@ -46,6 +46,10 @@ class FolderShelf:
         """What a project's storage must cover."""
         return self.root / self.prefix
 
+    def begin(self) -> None:
+        """Make the place that the labelling server is told of; again it changes nothing."""
+        self.folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+
     def put(self, question_id: str, place: int, jpeg: bytes) -> str:
         """Raises StoreError when the folder cannot take it."""
         name = f"{question_folder(question_id)}/{picture_name(place, jpeg)}"

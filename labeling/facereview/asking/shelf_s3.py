@@ -7,6 +7,7 @@ from facereview.asking.shelf import picture_name, question_folder
 from facestore.s3 import S3Bucket
 
 _TYPE = "image/jpeg"
+_MARK = "shelf.txt"  # the labelling server refuses a prefix under which nothing lies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,10 @@ class BucketShelf:
         bucket, prefix = S3Bucket.from_url(url)
         return cls(bucket=bucket, prefix=prefix)
 
+    def begin(self) -> None:
+        """Make the place that the labelling server is told of; again it changes nothing."""
+        self.bucket.put_bytes(f"{self.prefix}{_MARK}", b"pictures of open questions\n", content_type="text/plain")
+
     def put(self, question_id: str, place: int, jpeg: bytes) -> str:
         key = f"{self._folder(question_id)}{picture_name(place, jpeg)}"
         self.bucket.put_bytes(key, jpeg, content_type=_TYPE)
@@ -34,7 +39,8 @@ class BucketShelf:
         self.bucket.remove([key for key, _, _ in self.bucket.list(self._folder(question_id))])
 
     def held(self) -> set[str]:
-        return {key.removeprefix(self.prefix).split("/")[0] for key, _, _ in self.bucket.list(self.prefix)}
+        names = [key.removeprefix(self.prefix).partition("/") for key, _, _ in self.bucket.list(self.prefix)]
+        return {question_id for question_id, slash, _ in names if slash}
 
     def _folder(self, question_id: str) -> str:
         return f"{self.prefix}{question_folder(question_id)}/"

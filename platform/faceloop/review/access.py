@@ -83,12 +83,13 @@ def showing(work: Workspace, server: LabelStudioServer, address: ServerAddress, 
                 "set FACELOOP_LABEL_STUDIO_FILES, or review.pictures to s3://BUCKET/PREFIX"
             )
         shelf = FolderShelf(root=address.files, prefix=own)
-        shelf.folder.mkdir(parents=True, exist_ok=True)
+        shelf.begin()
         folder = str(shelf.folder)
         return Showing(shelf=shelf, connect=_hooked(server, environ, lambda one: server.connect_folder(one, folder)))
     bucket = BucketShelf.from_url(f"{pictures.rstrip('/')}/{own}")
     if not environ.get(_KEY_ID) or not environ.get(_SECRET):
         raise ConfigError(f"review.pictures is {pictures}, and the server signs links to it: set {_KEY_ID}, {_SECRET}")
+    bucket.begin()
 
     def connect(project: int) -> None:
         server.connect_bucket(

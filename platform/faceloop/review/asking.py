@@ -8,7 +8,7 @@ from faceloop.identity.resolve import aliases_of
 from faceloop.question_pictures import QuestionPictures
 from faceloop.questions.moot import moot
 from faceloop.review.access import Showing, review_params
-from faceloop.review.quality import ask_again
+from faceloop.review.doubts import ask_again
 from faceloop.runner import Workspace
 from facereview.asking.push import Pushed, PushParams, push
 from facereview.asking.withdraw import withdraw
@@ -43,7 +43,7 @@ def ask_people(work: Workspace, log: ReviewLog, server: ReviewServer, shown: Sho
     left = withdraw(gone, log=log, server=server, shelf=shown.shelf, now=now)
     fresh = [question for question in plan if question.question_id not in gone]
     params = review_params(work)
-    doubted = ask_again(work, log, now=now)
+    doubted = ask_again(work, log, fresh, now=now)
     with QuestionPictures(work) as pictures:
         pictures.prepare(picture for question in fresh for picture in pictures_of(subject_of(question)))
         pushed = push(
