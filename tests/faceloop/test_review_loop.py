@@ -1,7 +1,12 @@
 """The loop with a real Label Studio: questions out, an answer in, labels changed by one pull; an edit, a deletion."""
 
 import json
-from collections.abc import Iterator
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -14,7 +19,7 @@ from faceloop.review.access import with_review_log
 from faceloop.review.figures import ReviewFigures, review_figures
 from faceloop.runner import Workspace, run_stage
 from facereview.kinds import OddOnesOut, subject_of
-from facereview.labelstudio.local import RunningServer
+from facereview.labelstudio.local import RunningServer, free_port
 from facereview.labelstudio.tokens import log_in
 from facereview.screens.choices import chosen
 from facestore.ids import JsonValue
@@ -84,6 +89,42 @@ def desk(work: Workspace, label_studio: RunningServer, tmp_path: Path) -> Iterat
     opened = Desk(work, label_studio, tmp_path)
     yield opened
     opened.wire.close()
+
+
+def test_the_webhook_tells_which_project_to_pull(desk: Desk) -> None:
+    port, secret = free_port(), "a secret that nobody guesses"
+    command = [str(Path(sys.executable).with_name("faceloop")), "serve-webhook", "--root", str(desk.work.root)]
+    command += ["--params", str(desk.folder / "params.yaml"), "--port", str(port)]
+    environ = {**os.environ, "FACELOOP_WEBHOOK_SECRET": secret}
+    with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True) as receiver:
+        try:
+            assert receiver.stderr is not None
+            assert "webhooks are taken" in receiver.stderr.readline()
+            until(lambda: listens(port))
+            desk.environ |= {"FACELOOP_WEBHOOK_URL": f"http://127.0.0.1:{port}/hook", "FACELOOP_WEBHOOK_SECRET": secret}
+            desk.run("review", "push")
+            assert desk.run("review", "pull", "--hinted", "--no-apply")["projects"] == 0
+            _, task = next((q, t) for q, t in desk.asked() if q.kind == "odd_ones_out")
+            desk.annotate(task.task_id, [])
+            until(lambda: bool(with_review_log(desk.work, lambda log: log.hints())))
+        finally:
+            receiver.terminate()
+    pulled = desk.run("review", "pull", "--hinted", "--no-apply")
+    assert (pulled["projects"], pulled["versions"]) == (1, {"answered": 1})
+    assert int(str(pulled["decisions"])) > 0
+    assert with_review_log(desk.work, lambda log: log.hints()) == []
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as caller:
+        return caller.connect_ex(("127.0.0.1", port)) == 0
+
+
+def until(is_so: Callable[[], bool], patience_s: float = 30.0) -> None:
+    end = time.monotonic() + patience_s
+    while not is_so():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.1)
 
 
 def labels(work: Workspace) -> dict[str, tuple[str | None, str]]:
