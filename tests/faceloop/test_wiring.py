@@ -78,3 +78,10 @@ def test_a_wrong_value_is_named_with_its_key_and_what_is_allowed(override: str, 
         section(tree, key, load_stage(key).params)
     for part in said:
         assert part in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("of_select", "of_cluster"), [("threshold_sigmas", "across_sigmas"), ("confidence_scale_sigmas",) * 2]
+)
+def test_select_judges_by_the_numbers_that_cluster_merges_by(of_select: str, of_cluster: str) -> None:
+    assert TREE["select"][of_select] == TREE["cluster"][of_cluster]  # type: ignore[call-overload,index]

@@ -200,3 +200,23 @@ def test_somebody_is_found_among_candidates(
         WhoIsThisAnswer(verdict="someone_new"),
         WhoIsThisAnswer(verdict="unusable"),
     ]
+
+
+def test_further_shots_stand_under_their_own_candidate_whoever_has_none(
+    person: Annotator, server: LabelStudioServer, label_studio: RunningServer
+) -> None:
+    strips = [_strip("k0", "k0b", "k0c"), _strip("k1"), _strip("k2", "k2b"), _strip("k3", "k3b", "k3c")]
+    candidates = tuple(Candidate(strip=strip, similarity=0.5, chance=0.2) for strip in strips)
+    question = _question(WhoIsThis(probe=_strip("k"), candidates=candidates))
+    folder = Path(label_studio.files) / "people-who_is_this"
+    if folder.exists():
+        folder.rename(folder.with_name("people-who_is_this-before"))
+    person.open(_project(server, label_studio, [question]))
+
+    def middles(selector: str) -> list[float]:
+        boxes = [image.bounding_box() for image in person.page.locator(selector).all()]
+        return [round(box["x"] + box["width"] / 2) for box in boxes if box is not None]
+
+    first, _, third, fourth = middles(".fl-candidates .lsf-choice img")
+    assert middles(".fl-further .fl-row2 img") == [first, third, fourth]
+    assert middles(".fl-further .fl-row3 img") == [first, fourth]

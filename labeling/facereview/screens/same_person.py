@@ -27,8 +27,9 @@ def task_data(
 ) -> dict[str, JsonValue]:
     """`left`, `right`: an image a shot; `why`: HTML."""
     words = {"same": "same person", "different": "different people"}[_suggested(subject)]
+    facts = [] if "similarity" in question.reason_detail else [f"similarity {subject.similarity:.2f}"]
     return {
-        "why": why_html(question, words, [f"similarity {subject.similarity:.2f}"]),
+        "why": why_html(question, words, facts),
         "left": strip_html(url_of, subject.left, SHOTS),
         "right": strip_html(url_of, subject.right, SHOTS),
     }
