@@ -50,7 +50,7 @@ def _annotators(figures: ReviewFigures) -> Table:
         table.add_row(
             short_name(row.annotator), str(row.answers), f"{row.honeypots_wrong} of {row.honeypots}",
             f"{row.error_rate:.1%} ({row.error_low:.1%} to {row.error_high:.1%})", shown(row.agreement, ".0%"),
-            str(row.hasty), "double-checked" if row.is_careless else "",
+            str(row.hasty), "checked" if row.is_careless else "",
         )  # fmt: skip
     return table
 
