@@ -28,3 +28,10 @@ def test_honeypots_open_questions_and_what_nobody_answered_carry_none() -> None:
     honeypot, unasked = pair(1, expected=SamePersonAnswer(verdict="same")), pair(2)
     answers = [answered(honeypot, "x", "same")]
     assert risks_of([honeypot, unasked], answers, came_to(honeypot, "settled"), TRUST) == {}
+
+
+def test_what_would_not_settle_by_what_is_known_of_its_annotator_today_may_be_either() -> None:
+    asked = pair(1, chance=0.5, gain=6.0)
+    careless = Trust(certainty=0.9, error_rate=0.03, error_rates={"x": 0.3})
+    risks = risks_of([asked], [answered(asked, "x", "same")], came_to(asked, "settled"), careless)
+    assert risks[asked.question_id] == pytest.approx(0.5 * 12 / 4 * 60)

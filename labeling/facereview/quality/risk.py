@@ -37,10 +37,9 @@ def risks_of(
         if not isinstance(subject, SamePerson):
             continue
         consensus = agree(votes_of(question, standing.get(question.question_id, ())), needs=question.needs, trust=trust)
-        if not consensus.settled:
-            continue
         worth = 1 - subject.chance if question.reason in _INSIDE else subject.chance
         pairs = question.gain / max(worth, _LEAST)
-        wrong = 1 - min(settled.probability for settled in consensus.settled)
+        # What settled once need not settle by what is known of its annotator today: then it may be either.
+        wrong = 1 - min((settled.probability for settled in consensus.settled), default=0.5)
         found[question.question_id] = wrong * pairs / question.seconds * 60
     return found
