@@ -79,8 +79,6 @@ class ReviewServer(Protocol):
         self, *, title: str, description: str, label_config: str, overlap: int, model_version: str
     ) -> ServerProject: ...
 
-    def delete_project(self, project_id: int) -> None: ...
-
     def set_model_version(self, project_id: int, model_version: str) -> None:
         """Which predictions are filled in for annotators."""
 

@@ -43,7 +43,7 @@ def _summary(outcome: Outcome) -> dict[str, object]:
 
 @app.command()
 def run(
-    stage: Annotated[str, typer.Argument(help="ingest, detect, embed, cluster, identify or pack.")],
+    stage: Annotated[str, typer.Argument(help="ingest, detect, embed, cluster, identify, select or pack.")],
     batch: Annotated[
         str | None, typer.Option("--batch", help="Only this batch; staged until a run without it.")
     ] = None,

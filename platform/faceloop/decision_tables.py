@@ -21,11 +21,13 @@ from facestore.identitylog import IdentityLog
 from facestore.ids import JsonValue, digest_of
 from facestore.publish import Manifest, fresh_partial, is_intact, publish, read_manifest, recover, refuse_foreign
 from facestore.records import schema_of
+from facestore.reviewlog import ReviewLog
 from facestore.tables import write_table
 
 ARTIFACT = "decisions"
 _VERSION = 1  # of what is written for the same logs
 Result = TypeVar("Result")
+Log = TypeVar("Log", DecisionLog, IdentityLog, ReviewLog)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,18 +58,18 @@ def read_logs(work: Workspace) -> Logs:
 
 def with_decision_log(work: Workspace, use: Callable[[DecisionLog], Result]) -> Result:
     """What `use` returns for the workspace's decision log, which is open meanwhile."""
-    work.root.mkdir(parents=True, exist_ok=True)
-    log = DecisionLog(work.ledger_url())
-    try:
-        return use(log)
-    finally:
-        log.close()
+    return with_log(work, DecisionLog, use)
 
 
 def with_identity_log(work: Workspace, use: Callable[[IdentityLog], Result]) -> Result:
     """What `use` returns for the workspace's identity log, which is open meanwhile."""
+    return with_log(work, IdentityLog, use)
+
+
+def with_log(work: Workspace, kind: Callable[[str], Log], use: Callable[[Log], Result]) -> Result:
+    """What `use` returns for a log of the workspace's catalogue, which is open meanwhile."""
     work.root.mkdir(parents=True, exist_ok=True)
-    log = IdentityLog(work.ledger_url())
+    log = kind(work.ledger_url())
     try:
         return use(log)
     finally:

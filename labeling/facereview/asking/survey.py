@@ -50,7 +50,9 @@ def survey(
         elif not only or key in only:
             looks.append(_Look(log=log, server=server, projects=projects, project=project, now=now, say=say).at(tasks))
     if elsewhere:
-        say(f"{elsewhere} questions wait on another server than {server.instance}; give that one up to ask them here")
+        say(
+            f"{elsewhere} questions wait on another server than {server.instance}; `faceloop review push --forget` it to ask them here"
+        )
     return Survey(
         interrupted=tuple(task for look in looks for task in look.interrupted),
         answers={place: count for look in looks for place, count in look.answers.items()},

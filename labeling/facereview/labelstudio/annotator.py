@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from facereview.labelstudio.tokens import Login, log_in, sign_up
+from facereview.labelstudio.tokens import Login, sign_up
 from facestore.errors import ServerRefused
 from facestore.ids import JsonValue
 
@@ -58,10 +58,6 @@ class Annotator:
 def new_annotator(admin: Login, email: str, password: str) -> Annotator:
     """An account behind the administrator's invite link. Label Studio Community has no roles: it may do all."""
     return _annotator(sign_up(admin.url, admin.invite(), email, password), email, password)
-
-
-def known_annotator(url: str, email: str, password: str) -> Annotator:
-    return _annotator(log_in(url, email, password), email, password)
 
 
 def _annotator(login: Login, email: str, password: str) -> Annotator:

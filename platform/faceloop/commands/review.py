@@ -18,6 +18,7 @@ from faceloop.review.asking import Asked, ask_people
 from faceloop.review.figures import review_figures
 from faceloop.review.status import status_tables
 from faceloop.runner import Workspace
+from facereview.asking.survey import give_up
 from facereview.labelstudio.adapter import LabelStudioServer
 from facestore.errors import StageError
 from facestore.reviewlog import ReviewLog
@@ -32,6 +33,9 @@ Result = TypeVar("Result")
 
 @app.command(name="push")
 def push_command(
+    forget: Annotated[
+        str | None, typer.Option("--forget", help="A server that will not come back: ask here what waits there.")
+    ] = None,
     server: ServerOption = DEFAULT_FOLDER,
     root: RootOption = None,
     params: ParamsOption = None,
@@ -41,6 +45,8 @@ def push_command(
     work = workspace(root, params, overrides)
 
     def ask(log: ReviewLog, there: LabelStudioServer, shown: Showing) -> Asked:
+        if forget is not None:
+            give_up(log, forget, now=datetime.now(UTC))
         return ask_people(work, log, there, shown, now=datetime.now(UTC))
 
     asked = _at_server(work, server, ask)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from faceloop.decision_tables import with_log
 from faceloop.params import section
 from faceloop.review_params import ReviewParams
 from faceloop.runner import Workspace
@@ -53,12 +54,7 @@ def review_params(work: Workspace) -> ReviewParams:
 
 def with_review_log(work: Workspace, use: Callable[[ReviewLog], Result]) -> Result:
     """What `use` returns for the workspace's review log, which is open meanwhile."""
-    work.root.mkdir(parents=True, exist_ok=True)
-    log = ReviewLog(work.ledger_url())
-    try:
-        return use(log)
-    finally:
-        log.close()
+    return with_log(work, ReviewLog, use)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

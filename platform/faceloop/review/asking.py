@@ -6,6 +6,7 @@ from datetime import datetime
 from faceloop.decision_tables import policy_of, read_logs
 from faceloop.identity.resolve import aliases_of
 from faceloop.question_pictures import QuestionPictures
+from faceloop.questions.gather import groups_of_faces
 from faceloop.questions.moot import moot
 from faceloop.review.access import Showing, review_params
 from faceloop.review.doubts import ask_again
@@ -18,7 +19,7 @@ from facereview.server import ReviewServer
 from facestore.errors import StageError
 from facestore.publish import read_manifest
 from facestore.questions import CLOSED, Question
-from facestore.records import Cluster, Face
+from facestore.records import Face
 from facestore.reviewlog import ReviewLog
 from facestore.tables import read_columns, read_table
 
@@ -56,7 +57,7 @@ def ask_people(work: Workspace, log: ReviewLog, server: ReviewServer, shown: Sho
             params=PushParams(project_tasks=params.project_tasks, backlog=params.backlog, max_rounds=params.max_rounds),
             now=now,
             say=work.progress.say,
-            group_of_face=_clusters(work),
+            group_of_face=groups_of_faces(work.path("clusters")),
             connect=shown.connect,
         )
     return Asked(pushed=pushed, withdrawn=len(left.question_ids), kept=len(left.kept), doubted=doubted)
@@ -77,9 +78,3 @@ def _moot(work: Workspace, log: ReviewLog, plan: list[Question]) -> set[str]:
         faces=faces,
     )
     return set(found)
-
-
-def _clusters(work: Workspace) -> dict[str, str]:
-    table = read_columns(work.path("clusters"), "clusters", Cluster, ("face_id", "cluster_id"))
-    rows = zip(table["face_id"].to_pylist(), table["cluster_id"].to_pylist(), strict=True)
-    return {face: str(cluster) for face, cluster in rows if cluster >= 0}
