@@ -20,7 +20,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
-import httpx
 import numpy as np
 
 from faceloop.clustering.metrics import score_partition
@@ -48,8 +47,9 @@ from facereview.kinds import (
     subject_of,
 )
 from facereview.labelstudio.adapter import LabelStudioServer
+from facereview.labelstudio.annotator import Annotator, new_annotator
 from facereview.labelstudio.local import RunningServer, start_server, stop_server
-from facereview.labelstudio.tokens import log_in, sign_up
+from facereview.labelstudio.tokens import log_in
 from facereview.screens.choices import chosen
 from facestore.ids import JsonValue
 from facestore.questions import CLOSED, Question
@@ -70,7 +70,7 @@ class Person:
     """A simulated annotator: knows who everybody is, and errs."""
 
     name: str
-    wire: httpx.Client
+    desk: Annotator
     random: Random
 
     def answer(self, subject: Subject, who: Mapping[str, str]) -> Answer:
@@ -100,10 +100,6 @@ class Person:
                 return WhoIsThisAnswer(verdict="candidate", candidate=place)
         raise AssertionError(f"{type(subject).__name__} is not about who is who")
 
-    def submit(self, task_id: int, result: Sequence[JsonValue], lead_time_s: float) -> None:
-        body = {"result": list(result), "lead_time": lead_time_s}
-        self.wire.post(f"api/tasks/{task_id}/annotations/", json=body).raise_for_status()
-
 
 def as_result(subject: Subject, answer: Answer) -> list[JsonValue]:
     """What Label Studio keeps when somebody gives this answer on the screen."""
@@ -120,12 +116,10 @@ def as_result(subject: Subject, answer: Answer) -> list[JsonValue]:
 
 
 def hire(server: RunningServer, name: str, seed: int) -> Person:
-    """A user of the server with a token of its own."""
+    """Somebody with an account on the server."""
     admin = log_in(server.url, server.email, server.password)
-    admin.allow_legacy_tokens(allowed=True)
-    session = sign_up(server.url, admin.invite(), f"{name}@faceloop.example", f"password of {name}")
-    headers = {"Authorization": f"Token {session.legacy_token()}"}
-    return Person(name=name, wire=httpx.Client(base_url=server.url, headers=headers, timeout=60), random=Random(seed))
+    desk = new_annotator(admin, f"{name}@faceloop.example", f"password of {name}")
+    return Person(name=name, desk=desk, random=Random(seed))
 
 
 def workspace_of(root: Path, source: Path, overrides: Sequence[str]) -> Workspace:
@@ -237,8 +231,8 @@ def _answer_all(
             for turn in range(question.needs if task.round == 1 else 1):
                 person = people[(answered.get(task.question_id, 0) + turn + found.task_id) % len(people)]
                 answer = person.answer(subject, who)
-                perfect = Person(name="", wire=person.wire, random=_Never()).answer(subject, who)
-                person.submit(found.task_id, as_result(subject, answer), question.seconds)
+                perfect = Person(name="", desk=person.desk, random=_Never()).answer(subject, who)
+                person.desk.annotate(found.task_id, as_result(subject, answer), lead_time_s=question.seconds)
                 done.append((question, answer == perfect))
     return done
 
@@ -265,7 +259,7 @@ def main() -> None:
     who = known_people(options.root, spec)
     runs: dict[str, list[list[Progress]]] = {strategy: [] for strategy in STRATEGIES}
     with tempfile.TemporaryDirectory() as folder:
-        server = start_server(Path(folder), is_legacy_token=True)
+        server = start_server(Path(folder))
         try:
             for seed in range(options.seeds):
                 people = [

@@ -205,7 +205,7 @@ def test_what_waits_on_a_server_that_is_no_more_is_asked_here_once_that_is_given
     world.server = PaperServer("another")
     assert world.push(pairs(2)).known == 2
     assert world.server.asked() == []
-    assert any("2 questions wait on another server" in line for line in world.said)
+    assert any("2 questions wait on paper" in line and "--forget paper" in line for line in world.said)
     assert give_up(world.log, "paper", now=NOON) == 2
     assert world.push(pairs(2)).again == 2
     assert world.server.asked() == ids(pairs(2))

@@ -3,6 +3,7 @@
 It is what a push starts with, so that one that was killed, or whose server was restored from a backup, is completed.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -42,16 +43,16 @@ def survey(
     raises; what was written by then is right, and the next look goes on.
     """
     looks = []
-    elsewhere = 0
+    elsewhere: Counter[str] = Counter()
     for key, tasks in _active(log).items():
         project = projects.of(key)
         if not projects.is_ours(project):
-            elsewhere += len(tasks)
+            elsewhere[project.instance] += len(tasks)
         elif not only or key in only:
             looks.append(_Look(log=log, server=server, projects=projects, project=project, now=now, say=say).at(tasks))
-    if elsewhere:
+    for instance, count in sorted(elsewhere.items()):
         say(
-            f"{elsewhere} questions wait on another server than {server.instance}; `faceloop review push --forget` it to ask them here"
+            f"{count} questions wait on {instance}, not here; `faceloop review push --forget {instance}` asks them here"
         )
     return Survey(
         interrupted=tuple(task for look in looks for task in look.interrupted),

@@ -12,6 +12,7 @@ from facereview.asking.rounds import undecided
 from facereview.kinds import SamePerson, SamePersonAnswer, load_answer, subject_of
 from facereview.quality.adjudication import Dispute, queue_of
 from facereview.quality.agreement import agreements_of
+from facereview.quality.detector_audit import detector_audit
 from facereview.quality.pace import effort_of, hasty_answers, paces_of
 from facestore.questions import CLOSED, AnnotationVersion, QuestionKind, Settlement
 from facestore.records import Identity
@@ -68,6 +69,20 @@ class QueueRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuditFigures:
+    """What people found of the detector."""
+
+    frames: int  # that they looked at
+    boxes: int  # on those frames
+    wrong: int  # boxes without a face
+    moved: int  # boxes badly placed
+    missed: int  # faces without a box
+    faces: int  # whose five points they looked at
+    points_within: float | None  # share with all five within 2 px of the aligned crop
+    points_median_px: float | None  # error of that of the five points whose median is worst
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewFigures:
     """The whole of it. None where there is nothing to divide by."""
 
@@ -92,6 +107,7 @@ class ReviewFigures:
     kinds: tuple[KindFigures, ...]
     annotators: tuple[AnnotatorFigures, ...]
     queue: tuple[QueueRow, ...]  # most urgent first
+    audit: AuditFigures
 
 
 def review_figures(work: Workspace, *, now: datetime | None = None) -> ReviewFigures | None:
@@ -177,6 +193,22 @@ def _figures(work: Workspace, log: ReviewLog, now: datetime | None) -> ReviewFig
             for skill in found.skills
         ),
         queue=tuple(_row(dispute, at) for dispute in queue),
+        audit=_audit(found),
+    )
+
+
+def _audit(found: Quality) -> AuditFigures:
+    audit = detector_audit(found.questions, found.annotations)
+    faces = audit.points.faces
+    return AuditFigures(
+        frames=audit.frames,
+        boxes=audit.boxes,
+        wrong=audit.wrong,
+        moved=audit.moved,
+        missed=audit.missed,
+        faces=faces,
+        points_within=audit.points.within_share if faces else None,
+        points_median_px=max(audit.points.median_px) if faces else None,
     )
 
 

@@ -2,7 +2,7 @@
 
 from rich.table import Table
 
-from faceloop.review.figures import ReviewFigures
+from faceloop.review.figures import AuditFigures, ReviewFigures
 
 
 def status_tables(figures: ReviewFigures) -> list[Table]:
@@ -27,11 +27,23 @@ def _whole(figures: ReviewFigures) -> Table:
         ("per 1,000 identities", shown(figures.minutes_per_1000_identities, ".0f", " min")),
         ("expected gain", f"{figures.gain:.0f} pairs put right, {shown(figures.gain_per_answer, '.2f')} an answer"),
         ("… a minute", shown(figures.gain_per_minute, ".1f", " pairs")),
+        ("detector's boxes", _boxes(figures.audit)),
+        ("detector's points", _points(figures.audit)),
         ("hints", f"{figures.hints} wait for a pull"),
     ]  # fmt: skip
     for name, value in rows:
         table.add_row(name, value)
     return table
+
+
+def _boxes(audit: AuditFigures) -> str:
+    found = f"{audit.wrong} wrong, {audit.moved} badly placed, {audit.missed} missed"
+    return f"{audit.boxes} on {audit.frames} frames: {found}"
+
+
+def _points(audit: AuditFigures) -> str:
+    within = shown(audit.points_within, ".0%")
+    return f"{within} of {audit.faces} faces within 2 px, median {shown(audit.points_median_px, '.1f', ' px')}"
 
 
 def _kinds(figures: ReviewFigures) -> Table:
