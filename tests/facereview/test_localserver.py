@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import stat
+import subprocess
 from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
@@ -17,6 +18,9 @@ from facereview.labelstudio.local import RunningServer, free_port, main, running
 from facereview.labelstudio.settings import ServerPlace, server_environment
 from facereview.labelstudio.tokens import log_in, sign_up
 from facestore.errors import ConfigError, ServerAway, ServerError, ServerRefused
+
+
+ROOT = Path(__file__).parents[2]
 
 
 def environment(place: ServerPlace, outer: dict[str, str]) -> dict[str, str]:
@@ -199,3 +203,16 @@ class TestARealServer:
         with pytest.raises(ServerError, match="file is not a database"):
             start_server(tmp_path)
         assert running(tmp_path) is None
+
+
+@pytest.mark.integration
+def test_make_starts_a_server_that_takes_the_token_it_wrote_down_and_stops_it(tmp_path: Path) -> None:
+    place = [f"LABELS={tmp_path / 'labels'}", f"LABELS_PORT={free_port()}"]
+    subprocess.run(["make", "labelstudio", *place], cwd=ROOT, check=True, capture_output=True)
+    known = running(tmp_path / "labels")
+    assert known is not None
+    adapter = LabelStudioServer(known.url, known.token)
+    assert adapter.check() == "1.23.2"
+    adapter.close()
+    subprocess.run(["make", "labelstudio-down", *place], cwd=ROOT, check=True, capture_output=True)
+    assert running(tmp_path / "labels") is None
