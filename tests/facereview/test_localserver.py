@@ -19,7 +19,6 @@ from facereview.labelstudio.settings import ServerPlace, server_environment
 from facereview.labelstudio.tokens import log_in, sign_up
 from facestore.errors import ConfigError, ServerAway, ServerError, ServerRefused
 
-
 ROOT = Path(__file__).parents[2]
 
 
