@@ -1,6 +1,6 @@
 """Questions about one face or frame on the real server: described by keys, drawn by mouse, read as what was meant."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -32,7 +32,7 @@ from facereview.screens.attributes import hotkeys
 from facereview.server import TaskDraft
 from facestore.questions import Question
 
-from .annotator import Annotator, annotator
+from .annotator import Annotator
 from .canvas import Canvas, Place
 
 pytestmark = pytest.mark.integration
@@ -48,19 +48,6 @@ SCHEMA = AttributeSchema(
         for field in PARAMS["review"]["attributes"]
     )
 )
-
-
-@pytest.fixture(scope="module")
-def person(label_studio: RunningServer, chromium: Path) -> Iterator[Annotator]:
-    with annotator(chromium, label_studio.url, label_studio.email, label_studio.password) as somebody:
-        yield somebody
-
-
-@pytest.fixture(scope="module")
-def server(label_studio: RunningServer) -> Iterator[LabelStudioServer]:
-    found = LabelStudioServer(label_studio.url, label_studio.token)
-    yield found
-    found.close()
 
 
 def _question(subject: Subject) -> Question:

@@ -1,6 +1,5 @@
 """Questions about people on the real server: an annotator answers by mouse and by keys, and we read what was meant."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -30,26 +29,13 @@ from facereview.screens import label_config, prediction, read_answer, task_data
 from facereview.server import TaskDraft
 from facestore.questions import Question
 
-from .annotator import Annotator, annotator
+from .annotator import Annotator
 
 pytestmark = pytest.mark.integration
 
 SCHEMA = AttributeSchema(fields=())
 MODEL = "sface@12"
 SECONDS = 10.0  # to the next task: generous, for a machine that is busy
-
-
-@pytest.fixture(scope="module")
-def person(label_studio: RunningServer, chromium: Path) -> Iterator[Annotator]:
-    with annotator(chromium, label_studio.url, label_studio.email, label_studio.password) as somebody:
-        yield somebody
-
-
-@pytest.fixture(scope="module")
-def server(label_studio: RunningServer) -> Iterator[LabelStudioServer]:
-    found = LabelStudioServer(label_studio.url, label_studio.token)
-    yield found
-    found.close()
 
 
 def _strip(*faces: str) -> Strip:

@@ -1,6 +1,5 @@
 """Pictures in a bucket: the real labelling server signs short-lived links to them, and only for who is logged in."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
@@ -20,13 +19,6 @@ from .paper_server import SCHEMA, DrawnPictures, pairs
 
 pytestmark = pytest.mark.integration
 MINUTES = 15
-
-
-@pytest.fixture
-def server(label_studio: RunningServer) -> Iterator[LabelStudioServer]:
-    found = LabelStudioServer(label_studio.url, label_studio.token)
-    yield found
-    found.close()
 
 
 def test_annotators_get_signed_links_that_end_and_nobody_else_gets_any(

@@ -1,6 +1,5 @@
 """From a click to a decision: each kind pushed, answered in a browser, pulled, and in the log as it was meant."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -96,13 +95,6 @@ SUBJECTS: dict[QuestionKind, Subject] = {
     "landmarks": Landmarks(face_id="l1", footage_id="film", pts_ms=40, view=(0, 0, 200, 200), points=POINTS),
 }
 QUESTIONS = {kind: question(subject, rank) for rank, (kind, subject) in enumerate(SUBJECTS.items())}
-
-
-@pytest.fixture(scope="module")
-def server(label_studio: RunningServer) -> Iterator[LabelStudioServer]:
-    found = LabelStudioServer(label_studio.url, label_studio.token)
-    yield found
-    found.close()
 
 
 @pytest.fixture(scope="module")

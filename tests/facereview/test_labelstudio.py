@@ -41,13 +41,6 @@ def drafts(count: int, prediction: PredictionDraft | None = None) -> list[TaskDr
 
 
 @pytest.fixture(scope="module")
-def server(label_studio: RunningServer) -> Iterator[LabelStudioServer]:
-    adapter = LabelStudioServer(label_studio.url, label_studio.token)
-    yield adapter
-    adapter.close()
-
-
-@pytest.fixture(scope="module")
 def admin(label_studio: RunningServer) -> Login:
     return log_in(label_studio.url, label_studio.email, label_studio.password)
 

@@ -43,13 +43,6 @@ SECRET = "a secret of the tests"  # noqa: S105  # of no server
 
 
 @pytest.fixture(scope="module")
-def server(label_studio: RunningServer) -> Iterator[LabelStudioServer]:
-    adapter = LabelStudioServer(label_studio.url, label_studio.token)
-    yield adapter
-    adapter.close()
-
-
-@pytest.fixture(scope="module")
 def annotators(label_studio: RunningServer) -> list[Annotator]:
     admin = log_in(label_studio.url, label_studio.email, label_studio.password)
     return [new_annotator(admin, f"pull-{number}@faceloop.example", "a-long-password") for number in range(3)]

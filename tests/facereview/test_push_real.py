@@ -5,7 +5,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from http.client import HTTPConnection
 from pathlib import Path
@@ -31,13 +30,6 @@ from .pushing import plan, push_plan
 pytestmark = pytest.mark.integration
 QUESTIONS = 1_000
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def server(label_studio: RunningServer) -> Iterator[LabelStudioServer]:
-    adapter = LabelStudioServer(label_studio.url, label_studio.token)
-    yield adapter
-    adapter.close()
 
 
 def our_tasks(server: LabelStudioServer, folder: Path) -> list[ServerTask]:

@@ -36,11 +36,6 @@ def _fill(url: str) -> None:
     identities.close()
 
 
-@pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
-
-
 @pytest.fixture(params=["sqlite_url", pytest.param("postgres_url", marks=pytest.mark.integration)])
 def filled(request: pytest.FixtureRequest) -> Iterator[Engine]:
     url = str(request.getfixturevalue(request.param))

@@ -43,16 +43,6 @@ def _same(a: str, b: str, minute: int = 0) -> Decision:
 
 
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'new folder' / 'ledger.sqlite3'}"
-
-
-@pytest.fixture(params=["sqlite_url", pytest.param("postgres_url", marks=pytest.mark.integration)])
-def url(request: pytest.FixtureRequest) -> str:
-    return str(request.getfixturevalue(request.param))
-
-
-@pytest.fixture
 def log(url: str) -> Iterator[DecisionLog]:
     opened = DecisionLog(url)
     yield opened

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import count
-from pathlib import Path
 
 import pytest
 
@@ -42,16 +41,6 @@ def _review(face: str, minute: int = 0) -> Review:
         annotator="ann",
         reviewed_at=NOON + timedelta(minutes=minute),
     )
-
-
-@pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
-
-
-@pytest.fixture(params=["sqlite_url", pytest.param("postgres_url", marks=pytest.mark.integration)])
-def url(request: pytest.FixtureRequest) -> str:
-    return str(request.getfixturevalue(request.param))
 
 
 @pytest.fixture

@@ -28,16 +28,6 @@ def _run(run_key: str = "k1", *, stage: str = "detect", minutes: int = 0) -> Sta
 
 
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'new folder' / 'ledger.sqlite3'}"
-
-
-@pytest.fixture(params=["sqlite_url", pytest.param("postgres_url", marks=pytest.mark.integration)])
-def url(request: pytest.FixtureRequest) -> str:
-    return str(request.getfixturevalue(request.param))
-
-
-@pytest.fixture
 def ledger(url: str) -> Iterator[Ledger]:
     opened = Ledger(url)
     yield opened

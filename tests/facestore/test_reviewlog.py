@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from pathlib import Path
 
 import pytest
 
@@ -27,16 +26,6 @@ from facestore.reviewlog import ReviewLog
 NOON = datetime(2026, 5, 1, 12, 0, 0, 250, tzinfo=UTC)
 LATER = NOON + timedelta(hours=1)
 _scopes = count()
-
-
-@pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'new folder' / 'ledger.sqlite3'}"
-
-
-@pytest.fixture(params=["sqlite_url", pytest.param("postgres_url", marks=pytest.mark.integration)])
-def url(request: pytest.FixtureRequest) -> str:
-    return str(request.getfixturevalue(request.param))
 
 
 @pytest.fixture
