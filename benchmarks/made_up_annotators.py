@@ -36,7 +36,7 @@ _PULL = 50  # answers of all together between two estimates of skill
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     share: float = 0.10  # of honeypots among all tasks
-    overlap: float = 0.10  # of questions of which two answers are wanted in any case
+    overlap: float = 0.10  # of questions of which two answers are wanted in any case; the first counts at once
     machine: Machine = "calibrated"
     answers: int = 100  # of each annotator
     rounds: int = 3  # 1: nothing is asked again
@@ -52,7 +52,6 @@ class _Asked:
     chance: float
     is_same: bool
     is_honeypot: bool
-    needs: int
     votes: list[Vote]
     wanted: int  # answers, until another round
     round: int = 1
@@ -102,16 +101,15 @@ def _next(asked: list[_Asked], who: int, setting: Setting, draw: random.Random) 
     chance = draw.uniform(0.02, 0.98)
     odds = chance / (1 - chance)
     truth = {"calibrated": chance, "too sure": odds**0.5 / (1 + odds**0.5), "clueless": 0.5}[setting.machine]
-    needs = 2 if not is_honeypot and draw.random() < setting.overlap else 1
+    wanted = 2 if not is_honeypot and draw.random() < setting.overlap else 1
     asked.append(
         _Asked(
             number=len(asked),
             chance=chance,
             is_same=draw.random() < truth,
             is_honeypot=is_honeypot,
-            needs=needs,
             votes=[],
-            wanted=needs,
+            wanted=wanted,
         )
     )
     return asked[-1]
@@ -139,7 +137,7 @@ def _vote(question: _Asked, who: int, number: int, *, is_same: bool) -> Vote:
 
 def _settle(question: _Asked, trust: Trust, setting: Setting) -> None:
     """What counts, or that it is asked again."""
-    consensus = agree(question.votes, needs=question.needs, trust=trust)
+    consensus = agree(question.votes, needs=1, trust=trust)
     question.settled = consensus.settled[0].claim.verb == "same" if consensus.state == "settled" else None
     is_asked_again = question.settled is None and not question.is_honeypot and question.round < setting.rounds
     if len(question.votes) == question.wanted and is_asked_again:
