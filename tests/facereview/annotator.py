@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from playwright.sync_api import Page, Response, sync_playwright
+from playwright.sync_api import Page, Response, TimeoutError, sync_playwright
 
 WIDTH, HEIGHT = 1366, 768  # px: a small laptop
 _QUIET = (
@@ -15,6 +15,9 @@ _QUIET = (
 )
 _TASK = "document.querySelector('.lsf-current-task__task-id')?.firstChild?.textContent"
 _DONE = "document.body.innerText.includes('No More Tasks Left')"
+_FREE = "document.querySelector('[data-testid=bottombar-submit-button]')?.disabled === false"
+_PATIENCE_MS = 5_000.0  # without an answer somebody tries again
+_TRIES = 6
 _PICTURES = "Array.from(document.querySelectorAll('.lsf-main-view img'))"
 
 
@@ -38,10 +41,14 @@ class Annotator:
         self.ready()
 
     def ready(self, *, after: str | None = None) -> None:
-        """Wait until a task (another than `after`) is on the screen with all of its pictures, or none is left."""
+        """Wait until a task (another than `after`) is on the screen with all of its pictures, or none is left.
+
+        The screen shows the next task a moment before it takes its answer: until the last one is away for good, keys
+        to submit are dropped and the button is grey.
+        """
         self.page.wait_for_function(
             f"after => {_DONE} || (({_TASK} ?? after) !== after && document.querySelector('.lsf-main-view__annotation')"
-            f" && {_PICTURES}.length > 0 && {_PICTURES}.every(one => one.complete && one.naturalWidth > 0))",
+            f" && {_FREE} && {_PICTURES}.length > 0 && {_PICTURES}.every(one => one.complete && one.naturalWidth > 0))",
             arg=after,
         )
 
@@ -97,8 +104,16 @@ class Annotator:
     def _leave(self, act: Callable[[], None]) -> float:
         left = self.task_id()
         begun = time.perf_counter()
-        with self.page.expect_response(_makes_annotation):
-            act()
+        for chance in range(_TRIES):
+            try:
+                with self.page.expect_response(_makes_annotation, timeout=_PATIENCE_MS):
+                    act()
+                break
+            except TimeoutError:
+                if self.task_id() != left:  # gone all the same
+                    break
+                if chance == _TRIES - 1:
+                    raise
         self.ready(after=left)
         return time.perf_counter() - begun
 
