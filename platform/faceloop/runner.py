@@ -11,6 +11,7 @@ from pathlib import Path
 
 from faceloop.batches import run_batches, run_key_of
 from faceloop.identity.policy import DecisionParams
+from faceloop.loop_params import LoopParams
 from faceloop.params import Paths, StageParams, Tree, section
 from faceloop.progress import ProgressReporter
 from faceloop.review_params import ReviewParams
@@ -72,7 +73,8 @@ def open_workspace(root: Path | None, tree: Tree, *, threads: int, progress: Pro
         section(tree, name, load_stage(name).params)
     section(tree, "decisions", DecisionParams)
     section(tree, "review", ReviewParams)
-    known = {"root", "paths", "decisions", "review", *STAGES}
+    section(tree, "loop", LoopParams)
+    known = {"root", "paths", "decisions", "review", "loop", *STAGES}
     if unknown := sorted(str(name) for name in set(tree) - known):
         raise ConfigError(f"params have unknown sections {unknown}; known are {sorted(known)}")
     if not isinstance(tree.get("root"), str):

@@ -149,6 +149,15 @@ def known_ids(session: Session, column: InstrumentedAttribute[str], wanted: Coll
     return found
 
 
+def database_now(session: Session) -> datetime:
+    """The time by the database's clock, UTC: processes on several machines agree on it."""
+    if session.get_bind().dialect.name == "postgresql":
+        moment: datetime = session.scalars(select(func.clock_timestamp())).one()
+        return moment.astimezone(UTC)
+    text: str = session.scalars(select(func.strftime("%Y-%m-%dT%H:%M:%f+00:00", "now"))).one()
+    return datetime.fromisoformat(text)
+
+
 @contextmanager
 def _turn(engine: Engine) -> Iterator[Session]:
     with Session(engine.execution_options(is_writing=True)) as session, session.begin():

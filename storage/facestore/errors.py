@@ -3,7 +3,9 @@
 FaceloopError
 ├── ConfigError          params or a manifest of settings is wrong: key, value, allowed range
 │   └── LicenceRefused   a model pack whose licence was not accepted
-├── StageError           a stage cannot run: missing input, mixed runs, double run
+├── StageError           a stage cannot run: missing input, mixed runs
+│   ├── LeaseHeld        another run does the same work now
+│   └── LeaseLost        another run took this one's work over: nothing of it was published
 ├── DataError            stored or given data is not what it says
 │   ├── ContractMismatch vectors of two embedding contracts met
 │   ├── ShardCorrupt     a shard or crop store fails its hash or its index
@@ -31,6 +33,14 @@ class LicenceRefused(ConfigError):
 
 class StageError(FaceloopError):
     """The stage cannot start or publish."""
+
+
+class LeaseHeld(StageError):
+    """Another run does the same work now: wait, or try later."""
+
+
+class LeaseLost(StageError):
+    """This run was taken for dead and another took over; what it made is thrown away."""
 
 
 class DataError(FaceloopError):

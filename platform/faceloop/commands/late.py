@@ -13,12 +13,20 @@ LATE = {  # command → module of this folder, and what it holds: a function, or
     "cluster": ("cluster_vectors", "cluster"),
     "decisions": ("decisions", "app"),
     "identities": ("identities", "app"),
+    "jobs": ("jobs", "app"),
+    "loop": ("loop", "app"),
     "migrate-model": ("migrate_model", "migrate_model"),
+    "mine": ("mine", "mine"),
+    "operate": ("operate", "app"),
+    "releases": ("releases", "app"),
+    "restrict": ("restrict", "app"),
     "review": ("review", "app"),
     "reviews": ("reviews", "app"),
+    "serve-metrics": ("serve_metrics", "serve_metrics"),
     "serve-suggestions": ("serve_suggestions", "serve_suggestions"),
     "serve-webhook": ("serve_webhook", "serve_webhook"),
     "simulate": ("simulate", "simulate_answers"),
+    "watch": ("watch", "app"),
 }
 
 

@@ -11,9 +11,15 @@ from faceloop.params import default_params_path, read_params
 from faceloop.progress import ConsoleProgress
 from faceloop.runner import Workspace, open_workspace
 
-RootOption = Annotated[Path | None, typer.Option("--root", help="Where artifacts live; params.yaml says the default.")]
+RootOption = Annotated[
+    Path | None,
+    typer.Option("--root", envvar="FACELOOP_ROOT", help="Where artifacts live; params.yaml says the default."),
+]
 ParamsOption = Annotated[
-    Path | None, typer.Option("--params", help="A params.yaml; default: the one here, else the shipped one.")
+    Path | None,
+    typer.Option(
+        "--params", envvar="FACELOOP_PARAMS", help="A params.yaml; default: the one here, else the shipped one."
+    ),
 ]
 SetOption = Annotated[list[str] | None, typer.Option("--set", "-S", help="SECTION.KEY=VALUE, may be repeated.")]
 ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="CPU threads; default: all.")]
