@@ -3,10 +3,11 @@ LOCK := requirements/linux-x86_64-py311.lock
 DEMO ?= data/demo
 LABELS ?= data/label-studio
 LABELS_PORT ?= 8080
+LOOP ?= data/loop
 COMPILE = $(PY)/uv pip compile -q --generate-hashes --no-annotate --python-version 3.11 \
 	--python-platform x86_64-manylinux_2_28 --custom-compile-command "make lock"
 
-.PHONY: env demo labelstudio labelstudio-down test check bench lock
+.PHONY: env demo up down labelstudio labelstudio-down test check bench lock
 env: .venv/.ready
 .venv/.ready: $(LOCK) requirements/bootstrap.lock pyproject.toml
 	python3 -m venv .venv && $(PY)/python -m pip install -q --require-hashes -r requirements/bootstrap.lock
@@ -16,6 +17,12 @@ env: .venv/.ready
 demo: env
 	$(PY)/faceloop sample-footage $(DEMO)/sample-footage
 	$(PY)/faceloop flow $(DEMO)/sample-footage --root $(DEMO) --truth $(DEMO)/sample-footage/truth.json
+
+up: env
+	$(PY)/faceloop operate up --folder $(LOOP)
+
+down: env
+	$(PY)/faceloop operate down --folder $(LOOP)
 
 labelstudio: env
 	$(PY)/python -m facereview.labelstudio.local start --folder $(LABELS) --port $(LABELS_PORT)
@@ -37,3 +44,13 @@ lock: env
 	$(COMPILE) pyproject.toml --extra dev --override requirements/overrides.txt -o $(LOCK)
 	$(COMPILE) requirements/bootstrap.in -o requirements/bootstrap.lock
 	$(COMPILE) requirements/label-studio.in -o requirements/label-studio.lock
+	$(COMPILE) -c $(LOCK) requirements/airflow.in -o requirements/airflow.lock
+	$(COMPILE) -c $(LOCK) pyproject.toml requirements/worker.in --override requirements/worker-overrides.txt \
+		-o requirements/worker.lock
+	$(COMPILE) -c $(LOCK) requirements/engines-cpu.in -o requirements/engines-cpu.lock
+	$(COMPILE) -c $(LOCK) requirements/engines-gpu.in requirements/trainer.in -o requirements/trainer.lock
+	$(COMPILE) -c $(LOCK) -c requirements/trainer.lock requirements/engines-gpu.in -o requirements/engines-gpu.lock
+	$(COMPILE) -c $(LOCK) -c requirements/trainer.lock requirements/engines-gpu.in requirements/tensorrt.in \
+		-o requirements/tensorrt.lock
+	$(COMPILE) -c $(LOCK) requirements/image-build.in -o requirements/image-build.lock
+	$(COMPILE) -c $(LOCK) requirements/seaweedfs.in -o requirements/seaweedfs.lock
