@@ -30,6 +30,7 @@ VENDOR_HOMES = {
         "storage/facestore/measurements.py",
         "storage/facestore/activities.py",
         "storage/facestore/promotions.py",
+        "storage/facestore/vitals.py",
     },
     "numba": {"platform/faceloop/clustering"},
     "boto3": {"storage/facestore/s3.py"},

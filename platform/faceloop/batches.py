@@ -1,18 +1,47 @@
-"""Batches of a stage: only those whose inputs changed are run; the others are taken from where they are whole."""
+"""Batches of a stage: only those whose inputs changed are run; the others are taken from where they are whole.
+
+Finished batches wait in `NAME.partial`, the shelf, for the run that publishes them. One is made in a work area and put
+on the shelf whole, fenced.
+"""
 
 import json
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from faceloop.params import StageParams
 from faceloop.stage import Context, Report, Stage
-from facestore.errors import StageError
+from facestore.heartbeat import HeldLease
 from facestore.ids import JsonValue, canonical_json, digest_of, file_sha256
-from facestore.publish import Manifest, fresh_partial, read_manifest, sync_path, sync_tree
+from facestore.publish import Manifest, partial_path, read_manifest, sync_path, sync_tree
+from facestore.workareas import WorkArea
 
 BATCH_FILE = "_batch.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """Where a run of a batched stage takes from and puts to: paths by artifact, work areas by output."""
+
+    ins: Mapping[str, Path]
+    outs: Mapping[str, Path]
+    areas: Mapping[str, WorkArea]
+    lease: HeldLease
+
+    @property
+    def shelves(self) -> dict[str, Path]:
+        return {out: partial_path(path) for out, path in self.outs.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishedBatch:
+    """A batch that need not be run: what it came to, and the folders that hold its outputs."""
+
+    report: Report
+    folders: Mapping[str, Path]
+    is_published: bool  # else it waits on the shelf
 
 
 def run_key_of(stage: Stage, params: StageParams, inputs: dict[str, JsonValue]) -> str:
@@ -28,48 +57,15 @@ def run_key_of(stage: Stage, params: StageParams, inputs: dict[str, JsonValue]) 
     )
 
 
-def run_batches(
-    stage: Stage,
-    params: StageParams,
-    context: Context,
-    *,
-    inputs: Mapping[str, Manifest],
-    ins: Mapping[str, Path],
-    outs: Mapping[str, Path],
-    only: str | None,
-    again: bool,
-) -> Report:
-    """Fill the staging folders of `outs`, or just batch `only`.
-
-    Batches that are there for the same key are kept, unless `again`.
-
-    Raises StageError for an unknown batch or an item that was lost.
-    """
-    keys = _batch_keys(stage, params, inputs)
-    if only is not None and only not in keys:
-        raise StageError(f"{stage.name} has no batch {only!r}; batches are {', '.join(sorted(keys)) or 'none'}")
-    stagings = {out: fresh_partial(path, keep=True) for out, path in outs.items()}
-    for staging in stagings.values():
-        for leftover in staging.iterdir():
-            if leftover.name not in keys:
-                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-    total = Report()
-    for batch in context.progress.track([only] if only else sorted(keys), stage.name):
-        done = None if again else _finished(stagings, batch, keys[batch])
-        if done is None and not again and _take_over(outs, stagings, batch, keys[batch]):
-            done = _finished(stagings, batch, keys[batch])
-        if done is None:
-            done = _run_batch(stage, params, context, ins, stagings, batch, keys[batch])
-        total.add(done)
-    if only is None and stage.finish is not None:
-        total.add(stage.finish(**stagings, params=params, context=context))
-    return total
+def batch_names(inputs: Mapping[str, Manifest]) -> set[str]:
+    """Batches that the inputs consist of."""
+    return {name.partition("/")[0] for manifest in inputs.values() for name in manifest.files if "/" in name}
 
 
-def _batch_keys(stage: Stage, params: StageParams, inputs: Mapping[str, Manifest]) -> dict[str, str]:
-    names = {name.partition("/")[0] for manifest in inputs.values() for name in manifest.files if "/" in name}
+def batch_keys(stage: Stage, params: StageParams, inputs: Mapping[str, Manifest]) -> dict[str, str]:
+    """The run key of every batch, by name."""
     keys = {}
-    for batch in names:
+    for batch in sorted(batch_names(inputs)):
         digests: dict[str, JsonValue] = {
             artifact: {name: sha for name, (_, sha) in manifest.files.items() if name.startswith(f"{batch}/")}
             for artifact, manifest in inputs.items()
@@ -78,7 +74,64 @@ def _batch_keys(stage: Stage, params: StageParams, inputs: Mapping[str, Manifest
     return keys
 
 
-def _finished(folders: Mapping[str, Path], batch: str, key: str) -> Report | None:
+def find_finished(outs: Mapping[str, Path], batch: str, key: str) -> FinishedBatch | None:
+    """A batch that is there for the same key, on the shelf or published and unspoiled; None where it must be run."""
+    shelves = {out: partial_path(path) for out, path in outs.items()}
+    if (report := _marked(shelves, batch, key)) is not None:
+        return FinishedBatch(report=report, folders=_of(shelves, batch), is_published=False)
+    if (report := _marked(outs, batch, key)) is not None and all(_is_whole(path, batch) for path in outs.values()):
+        return FinishedBatch(report=report, folders=_of(outs, batch), is_published=True)
+    return None
+
+
+def run_batch(
+    stage: Stage, params: StageParams, context: Context, bench: Bench, batch: str, key: str, *, again: bool
+) -> FinishedBatch:
+    """One batch: as it is there for the same key, unless `again`, or run and put on the shelf.
+
+    Raises StageError when an item was lost, LeaseLost when another run took over.
+    """
+    bench.lease.check()
+    if not again and (found := find_finished(bench.outs, batch, key)) is not None:
+        return found
+    made = {out: area.make(f"batches/{batch}") for out, area in bench.areas.items()}
+    arguments = {artifact: path / batch for artifact, path in bench.ins.items()} | made
+    report: Report = stage.run(**arguments, params=params, context=context)
+    report.check(f"{stage.name} {batch}")
+    body = canonical_json({"key": key, "counts": report.counts()}) + "\n"
+    for folder in made.values():
+        sync_tree(folder)
+        _write_whole(folder / BATCH_FILE, body)
+    with bench.lease.fenced():
+        for out, shelf in bench.shelves.items():
+            shelf.mkdir(exist_ok=True)
+            bench.areas[out].put_aside(shelf / batch)
+            made[out].rename(shelf / batch)
+            sync_path(shelf)
+    return FinishedBatch(report=report, folders=_of(bench.shelves, batch), is_published=False)
+
+
+def run_batches(
+    stage: Stage, params: StageParams, context: Context, bench: Bench, keys: Mapping[str, str], *, again: bool
+) -> tuple[Report, dict[str, Path]]:
+    """Every batch, then the stage's last step over all of them; the folders to publish. Raises as `run_batch` does."""
+    whole = {out: area.make("whole") for out, area in bench.areas.items()}
+    total = Report()
+    for batch in context.progress.track(sorted(keys), stage.name):
+        done = run_batch(stage, params, context, bench, batch, keys[batch], again=again)
+        for out, folder in done.folders.items():  # hard links, which no stage writes to
+            shutil.copytree(folder, whole[out] / batch, copy_function=os.link)
+        total.add(done.report)
+    if stage.finish is not None:
+        total.add(stage.finish(**whole, params=params, context=context))
+    return total, whole
+
+
+def _of(folders: Mapping[str, Path], batch: str) -> dict[str, Path]:
+    return {out: folder / batch for out, folder in folders.items()}
+
+
+def _marked(folders: Mapping[str, Path], batch: str, key: str) -> Report | None:
     report = None
     for folder in folders.values():
         path = folder / batch / BATCH_FILE
@@ -89,16 +142,6 @@ def _finished(folders: Mapping[str, Path], batch: str, key: str) -> Report | Non
     return report
 
 
-def _take_over(outs: Mapping[str, Path], stagings: Mapping[str, Path], batch: str, key: str) -> bool:
-    """Hard-link a batch that the published version already has, whole and unspoiled, for the same inputs."""
-    if not all(_is_whole(path, batch) for path in outs.values()) or _finished(outs, batch, key) is None:
-        return False
-    for out, staging in stagings.items():
-        shutil.rmtree(staging / batch, ignore_errors=True)
-        shutil.copytree(outs[out] / batch, staging / batch, copy_function=os.link)
-    return True
-
-
 def _is_whole(published: Path, batch: str) -> bool:
     """Whether the files of a batch are those of the manifest, hash for hash: damage must not be published again."""
     manifest = read_manifest(published)
@@ -107,29 +150,6 @@ def _is_whole(published: Path, batch: str) -> bool:
     return f"{batch}/{BATCH_FILE}" in listed and all(
         (published / name).is_file() and file_sha256(published / name) == sha for name, sha in listed.items()
     )
-
-
-def _run_batch(
-    stage: Stage,
-    params: StageParams,
-    context: Context,
-    ins: Mapping[str, Path],
-    stagings: Mapping[str, Path],
-    batch: str,
-    key: str,
-) -> Report:
-    for staging in stagings.values():
-        shutil.rmtree(staging / batch, ignore_errors=True)
-        (staging / batch).mkdir()
-    arguments = {artifact: path / batch for artifact, path in ins.items()}
-    arguments |= {out: staging / batch for out, staging in stagings.items()}
-    report: Report = stage.run(**arguments, params=params, context=context)
-    report.check(f"{stage.name} {batch}")
-    body = canonical_json({"key": key, "counts": report.counts()}) + "\n"
-    for staging in stagings.values():
-        sync_tree(staging / batch)
-        _write_whole(staging / batch / BATCH_FILE, body)
-    return report
 
 
 def _write_whole(path: Path, text: str) -> None:

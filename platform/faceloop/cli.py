@@ -2,7 +2,9 @@
 
 import json
 import logging
+import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,11 +13,12 @@ import typer
 
 from faceloop.commands.late import LateCommands
 from faceloop.commands.options import ALL_THREADS, ParamsOption, RootOption, SetOption, ThreadsOption, workspace
+from faceloop.commands.recording import recorded
 from faceloop.decision_tables import ARTIFACT as DECISIONS
-from faceloop.progress import ConsoleProgress
+from faceloop.progress import complain, log_as_json, progress_for
 from faceloop.runner import Outcome, Workspace, run_stage
 from faceloop.stage import STAGES, load_stage
-from facestore.errors import ConfigError, FaceloopError
+from facestore.errors import ConfigError, FaceloopError, LeaseHeld, ServerAway
 from facestore.publish import verify as verify_artifact
 
 if TYPE_CHECKING:
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__, cls=LateCommands
 )
+
+_COME_BACK_LATER = 75  # EX_TEMPFAIL of sysexits.h
 
 TruthOption = Annotated[str | None, typer.Option("--truth", help="A truth.json, or `folders`: one folder a person.")]
 TruthExceptOption = Annotated[
@@ -45,17 +50,21 @@ def _summary(outcome: Outcome) -> dict[str, object]:
 def run(
     stage: Annotated[str, typer.Argument(help="ingest, detect, embed, cluster, identify, select or pack.")],
     batch: Annotated[
-        str | None, typer.Option("--batch", help="Only this batch; staged until a run without it.")
+        list[str] | None, typer.Option("--batch", help="Only this batch; may be repeated; staged until a run without.")
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Run it although it is published for these inputs.")] = False,
+    wait: Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait while another run does the same.")] = 0,
     root: RootOption = None,
     params: ParamsOption = None,
     overrides: SetOption = None,
     threads: ThreadsOption = ALL_THREADS,
 ) -> None:
     """Run one stage. Prints one line of JSON: state and counts."""
-    outcome = run_stage(workspace(root, params, overrides, threads), stage, batch=batch, again=again)
-    typer.echo(json.dumps(_summary(outcome), ensure_ascii=False))
+    batches = sorted(set(batch or ()))
+    work = workspace(root, params, overrides, threads)
+    outcome = run_stage(work, stage, batches=batches, again=again, wait_s=wait)
+    chosen = {"batches": batches} if batches else {}
+    typer.echo(json.dumps({**_summary(outcome), **chosen}, ensure_ascii=False))
 
 
 @app.command()
@@ -100,7 +109,7 @@ def sample_footage(
     """Make sample footage: clips and photos of eight people with real difficulties, and a truth file."""
     from faceloop.sample.build import build_sample_footage
 
-    summary = build_sample_footage(directory, seed=seed, progress=ConsoleProgress().say)
+    summary = build_sample_footage(directory, seed=seed, progress=progress_for(os.environ).say)
     typer.echo(
         f"{summary.clips} clips ({summary.footage_s:.0f} s), {summary.photos} photos, {summary.bad_files} bad files of "
         f"{len(summary.people)} people: {summary.size_bytes / 1e6:.1f} MB in {summary.directory}"
@@ -143,10 +152,24 @@ def _report(work: Workspace, spec: "TruthSpec | None") -> None:
 
 
 def main() -> None:
-    """Entry point: our errors end as one line on stderr and exit code 2, never as a traceback."""
+    """Entry point. Our errors end as one line on stderr, never as a traceback, and say by their code what to do.
+
+    2: something is wrong; 75: come back later, another run or a server that is away is in the way. A polite end
+    (SIGTERM) is an exception like any other, so that leases are given back.
+    """
     logging.getLogger("faiss.loader").setLevel(logging.WARNING)
-    try:
-        app()
-    except FaceloopError as error:
-        sys.stderr.write(f"faceloop: {error}\n")
-        raise SystemExit(2) from None
+    log_as_json(os.environ)
+    signal.signal(signal.SIGTERM, _end)
+    with recorded(sys.argv[1:], os.environ):
+        try:
+            app()
+        except (LeaseHeld, ServerAway) as error:
+            complain(os.environ, str(error))
+            raise SystemExit(_COME_BACK_LATER) from None
+        except FaceloopError as error:
+            complain(os.environ, str(error))
+            raise SystemExit(2) from None
+
+
+def _end(signal_number: int, _: object) -> None:
+    raise SystemExit(128 + signal_number)

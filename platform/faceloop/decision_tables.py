@@ -4,28 +4,27 @@
 `events` and `reviews` the identity log. Same logs and policy, same bytes.
 """
 
-import fcntl
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 from faceloop.identity.policy import DecisionParams, Policy
 from faceloop.identity.resolve import Resolution, aliases_of, resolve
 from faceloop.params import section
-from faceloop.runner import Workspace
+from faceloop.runner import Workspace, hold
 from facestore.decisionlog import DecisionLog
 from facestore.decisions import Contradiction, Decision, IdentityEvent, Review
 from facestore.identitylog import IdentityLog
 from facestore.ids import JsonValue, digest_of
-from facestore.publish import Manifest, fresh_partial, is_intact, publish, read_manifest, recover, refuse_foreign
+from facestore.publish import Manifest, is_intact, put_in_place, read_manifest, recover, refuse_foreign, seal
 from facestore.records import schema_of
 from facestore.reviewlog import ReviewLog
 from facestore.tables import write_table
+from facestore.workareas import opened, sweep
 
 ARTIFACT = "decisions"
 _VERSION = 1  # of what is written for the same logs
+_PATIENCE_S = 600.0  # an export takes seconds; one that is dead is taken over when its lease runs out
 Result = TypeVar("Result")
 Log = TypeVar("Log", DecisionLog, IdentityLog, ReviewLog)
 
@@ -80,29 +79,33 @@ def export_decisions(work: Workspace) -> Manifest:
     """Publish the logs of a workspace as its `decisions` artifact; the published one stays when nothing changed.
 
     One process at a time, the next one waits. Raises StoreError when the database cannot be used, StageError where a
-    foreign folder is in the way.
+    foreign folder is in the way, LeaseLost when another took over.
     """
     path = work.path(ARTIFACT)
-    work.root.mkdir(parents=True, exist_ok=True)
-    with _only_one(work.root):
-        recover(path)
-        refuse_foreign(path)
+    with hold(work, ARTIFACT, wait_s=_PATIENCE_S) as lease, opened({ARTIFACT: path}, lease.lease) as areas:
+        with lease.fenced():
+            recover(path)
+            refuse_foreign(path)
+            sweep(path, lease.lease)
         policy, logs = policy_of(work), read_logs(work)
-        run_key = _run_key(logs, policy)
+        run_key = export_key(logs, policy)
         before = read_manifest(path)
         if before is not None and before.run_key == run_key and is_intact(path, before):
             return before
         resolution = logs.resolved(policy)
-        staging = fresh_partial(path, keep=False)
-        write_table(staging / "decisions.parquet", Decision, logs.decisions)
-        write_table(staging / "effective.parquet", Decision, resolution.effective)
-        write_table(staging / "contradictions.parquet", Contradiction, resolution.contradictions)
-        write_table(staging / "events.parquet", IdentityEvent, logs.events)
-        write_table(staging / "reviews.parquet", Review, logs.reviews)
-        return publish(path, stage=ARTIFACT, run_key=run_key, counts=_counts(logs, resolution), inputs={})
+        made = areas[ARTIFACT].make("whole")
+        write_table(made / "decisions.parquet", Decision, logs.decisions)
+        write_table(made / "effective.parquet", Decision, resolution.effective)
+        write_table(made / "contradictions.parquet", Contradiction, resolution.contradictions)
+        write_table(made / "events.parquet", IdentityEvent, logs.events)
+        write_table(made / "reviews.parquet", Review, logs.reviews)
+        manifest = seal(made, stage=ARTIFACT, run_key=run_key, counts=_counts(logs, resolution), inputs={})
+        with lease.fenced():
+            put_in_place(made, path, aside=areas[ARTIFACT].put_aside)
+        return manifest
 
 
-def _run_key(logs: Logs, policy: Policy) -> str:
+def export_key(logs: Logs, policy: Policy) -> str:
     """Decisions and events are named by content; of a review everything counts."""
     reviews: list[JsonValue] = [
         [
@@ -142,10 +145,3 @@ def _counts(logs: Logs, resolution: Resolution) -> dict[str, JsonValue]:
         "events": len(logs.events),
         "reviews": len(logs.reviews),
     }
-
-
-@contextmanager
-def _only_one(root: Path) -> Iterator[None]:
-    with (root / f".{ARTIFACT}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -8,7 +8,8 @@ folders; the old ones stay in `migration/previous` until the next switch, for th
 import json
 import os
 import shutil
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Literal
 
 from faceloop.identity.impact import Impact
 from faceloop.params import section
-from faceloop.runner import SWITCH_JOURNAL, Workspace, only_one, run_stage
+from faceloop.runner import SWITCH_JOURNAL, Workspace, hold, run_stage
 from faceloop.shadow_impact import compare, keep_ids
 from faceloop.stage import STAGES
 from faceloop.stages import embed
@@ -24,7 +25,8 @@ from faceloop.vision.models import embedding_contract
 from facestore.errors import ConfigError, StageError
 from facestore.exchange import Turn, begin_exchange, complete_exchange, end_exchange, pending_exchange
 from facestore.ids import JsonValue, canonical_json, digest_of
-from facestore.ledger import Ledger, StageRun
+from facestore.leases import Fence
+from facestore.ledger import StageRun, record_in
 from facestore.publish import read_manifest, recover, sync_path
 
 SWITCHED = ("embeddings", "clusters", "assignments")
@@ -133,14 +135,11 @@ def roll_back(work: Workspace, old: str, new: str, *, now: datetime) -> None:
 
 
 def complete_pending(work: Workspace) -> bool:
-    """End an exchange that was cut short; False where none was."""
-    journal = work.root / SWITCH_JOURNAL
-    if (note := pending_exchange(journal)) is None:
+    """End an exchange that was cut short; False where none was. Raises LeaseHeld while a stage runs."""
+    if pending_exchange(work.root / SWITCH_JOURNAL) is None:
         return False
-    complete_exchange(journal)
-    _record(work, note)
-    end_exchange(journal)
-    return True
+    with _no_stage_runs(work) as fenced:
+        return _complete(work, fenced)
 
 
 def _shadow(work: Workspace, switch: Switch) -> Workspace:
@@ -187,12 +186,31 @@ def _refuse_other_pack(work: Workspace, pack: str) -> None:
 
 
 def _exchange(work: Workspace, turns: list[Turn], note: JsonValue) -> None:
-    """No stage of the root may run meanwhile; a kill leaves the journal, and the next call completes it."""
-    with ExitStack() as held:
-        for stage in STAGES[STAGES.index("embed") :]:
-            held.enter_context(only_one(work.root, stage, None))
-        begin_exchange(work.root / SWITCH_JOURNAL, turns, note)
-        complete_pending(work)
+    """A kill leaves the journal, and the next call completes it."""
+    with _no_stage_runs(work) as fenced:
+        with fenced():
+            begin_exchange(work.root / SWITCH_JOURNAL, turns, note)
+        _complete(work, fenced)
+
+
+@contextmanager
+def _no_stage_runs(work: Workspace) -> Iterator[Callable[[], Fence]]:
+    """Holds the lease of every stage that the switch concerns; gives a turn to write in which all are proved."""
+    with ExitStack() as stack:
+        first, *others = [stack.enter_context(hold(work, stage)) for stage in STAGES[STAGES.index("embed") :]]
+        yield lambda: first.fenced(*(other.lease for other in others))
+
+
+def _complete(work: Workspace, fenced: Callable[[], Fence]) -> bool:
+    journal = work.root / SWITCH_JOURNAL
+    with fenced() as session:
+        if (note := pending_exchange(journal)) is None:
+            return False
+        complete_exchange(journal)
+        record_in(session, _run_of(work, note))
+    with fenced():  # only now, so that no exchange ends without its row
+        end_exchange(journal)
+    return True
 
 
 def _ledger_row(
@@ -218,10 +236,10 @@ def _ledger_row(
     }
 
 
-def _record(work: Workspace, note: JsonValue) -> None:
+def _run_of(work: Workspace, note: JsonValue) -> StageRun:
     if not isinstance(note, dict):
         raise StageError(f"{work.root / SWITCH_JOURNAL} does not say what it was for; look at the folders beside it")
-    run = StageRun(
+    return StageRun(
         run_key=digest_of({"stage": _LEDGER_NAME, **note}),
         stage=_LEDGER_NAME,
         params=note["params"],
@@ -232,11 +250,6 @@ def _record(work: Workspace, note: JsonValue) -> None:
         published_at=datetime.fromisoformat(str(note["published_at"])),
         wall_s=0.0,
     )
-    ledger = Ledger(work.ledger_url())
-    try:
-        ledger.record(run)
-    finally:
-        ledger.close()
 
 
 def _fates(impact: Impact) -> dict[str, JsonValue]:

@@ -1,35 +1,37 @@
-"""How a stage runs, whoever calls it: keyed, staged, accounted, published whole, recorded in the ledger."""
+"""How a stage runs, whoever calls it: keyed, leased, staged, accounted, published whole, recorded in the ledger."""
 
-import fcntl
-import resource
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
-from faceloop.batches import run_batches, run_key_of
+from faceloop.batches import Bench, FinishedBatch, batch_keys, batch_names, run_batch, run_batches, run_key_of
 from faceloop.identity.policy import DecisionParams
+from faceloop.ledger_lines import adopt, ledger_line
 from faceloop.loop_params import LoopParams
 from faceloop.params import Paths, StageParams, Tree, section
 from faceloop.progress import ProgressReporter
 from faceloop.review_params import ReviewParams
 from faceloop.stage import STAGES, Context, Report, Stage, Stopwatch, load_stage
+from faceloop.stage_inputs import Plan, input_manifest, refuse_mixed_runs, source_digest
 from facestore.errors import ConfigError, StageError
-from facestore.ids import JsonValue, digest_of
-from facestore.ledger import Ledger, StageRun
+from facestore.findings import Findings, NoFindings
+from facestore.heartbeat import HeldLease, held
+from facestore.ids import JsonValue
+from facestore.intake import known_findings
+from facestore.ledger import record_in
 from facestore.objects import open_store
 from facestore.publish import (
-    Manifest,
-    fresh_partial,
     is_intact,
-    publish,
+    partial_path,
+    put_in_place,
     read_manifest,
     recover,
     refuse_foreign,
+    seal,
 )
-from facestore.sources import open_source
+from facestore.workareas import opened, sweep
 
 SWITCH_JOURNAL = "migration/journal.json"  # of the root; stands while a model switch exchanges artifacts
 
@@ -64,7 +66,7 @@ class Outcome:
     run_key: str
     report: Report
     was_published_before: bool
-    is_published: bool  # False after a run of one batch
+    is_published: bool  # False after a run of batches that were staged
 
 
 def open_workspace(root: Path | None, tree: Tree, *, threads: int, progress: ProgressReporter) -> Workspace:
@@ -102,195 +104,152 @@ def _refuse_shared_folders(work: Workspace) -> None:
                 )
 
 
-def run_stage(work: Workspace, name: str, *, batch: str | None = None, again: bool = False) -> Outcome:
-    """Run one stage, or one batch of a batched stage (staged, and published by the run without `batch`).
+def hold(work: Workspace, name: str, *, wait_s: float = 0.0) -> AbstractContextManager[HeldLease]:
+    """Hold a lease of the workspace while work lasts. Names: `STAGE`, `STAGE/BATCH`, `decisions`, and others' own.
 
-    `again` runs it although it is published, for instance because the object store was lost.
+    Raises LeaseHeld when another still holds it after `wait_s`.
+    """
+    work.root.mkdir(parents=True, exist_ok=True)
+    seconds = section(work.tree, "loop", LoopParams).lease_s
+    return held(work.ledger_url(), name, seconds=seconds, wait_s=wait_s, on_wait=work.progress.say)
 
-    Raises StageError when an input is missing or mixed, another process runs the stage, or an item was lost.
+
+def run_stage(
+    work: Workspace, name: str, *, batches: Sequence[str] = (), again: bool = False, wait_s: float = 0.0
+) -> Outcome:
+    """Run one stage, or some batches of a batched stage (staged, and published by the run without `batches`).
+
+    `again` runs it although it is published, for instance because the object store was lost. `wait_s`: how long to
+    wait, for each lease, while another run holds it.
+
+    Raises StageError when an input is missing or mixed, or an item was lost; LeaseHeld, LeaseLost.
     """
     stage = load_stage(name)
     params = section(work.tree, name, stage.params)
-    if batch is not None and not stage.is_batched:
+    if not batches:
+        with hold(work, name, wait_s=wait_s) as lease:
+            return _run_whole(work, stage, params, lease, again)
+    _refuse_unknown(work, stage, batches)
+    report, is_published, run_key = Report(), True, ""
+    for batch in work.progress.track(sorted(set(batches)), name):
+        with hold(work, f"{name}/{batch}", wait_s=wait_s) as lease:
+            run_key, done = _run_one_batch(work, stage, params, lease, batch, again)
+        report.add(done.report)
+        is_published = is_published and done.is_published
+    return Outcome(
+        stage=name, run_key=run_key, report=report, was_published_before=is_published, is_published=is_published
+    )
+
+
+def _refuse_unknown(work: Workspace, stage: Stage, batches: Sequence[str]) -> None:
+    if not stage.is_batched:
         raise StageError(f"{stage.name} has no batches; run it without --batch")
-    work.root.mkdir(parents=True, exist_ok=True)
-    with only_one(work.root, name, batch):
-        if (work.root / SWITCH_JOURNAL).exists():
-            raise StageError(f"a model switch of {work.root} was cut short; `faceloop migrate-model` completes it")
-        for out in stage.outs:
-            recover(work.path(out))
-            refuse_foreign(work.path(out))
-        inputs = {artifact: _input_manifest(work, stage, artifact) for artifact in stage.ins}
-        _refuse_mixed_runs(stage, inputs)
-        digests: dict[str, JsonValue] = {artifact: manifest.digest for artifact, manifest in inputs.items()}
-        digests |= {external: _source_digest(work.external(external)) for external in stage.externals}
-        run_key = run_key_of(stage, params, digests)
-        if not again and (before := _published(work, stage, run_key)) is not None:
-            _adopt(work, stage, params, digests, run_key, before)
-            return Outcome(stage=name, run_key=run_key, report=before, was_published_before=True, is_published=True)
-        return _run_and_publish(work, stage, params, inputs, digests, run_key, batch, again)
+    known = batch_names({artifact: input_manifest(stage, artifact, work.path(artifact)) for artifact in stage.ins})
+    for batch in batches:
+        if batch not in known:
+            raise StageError(f"{stage.name} has no batch {batch!r}; batches are {', '.join(sorted(known)) or 'none'}")
 
 
-def _run_and_publish(
-    work: Workspace,
-    stage: Stage,
-    params: StageParams,
-    inputs: Mapping[str, Manifest],
-    digests: dict[str, JsonValue],
-    run_key: str,
-    batch: str | None,
-    again: bool,
-) -> Outcome:
+def _plan(work: Workspace, stage: Stage, params: StageParams, lease: HeldLease) -> Plan:
+    if (work.root / SWITCH_JOURNAL).exists():
+        raise StageError(f"a model switch of {work.root} was cut short; `faceloop migrate-model` completes it")
+    outs = {out: work.path(out) for out in stage.outs}
+    with lease.fenced():
+        for path in outs.values():
+            recover(path)
+            refuse_foreign(path)
+            sweep(path, lease.lease)
+    inputs = {artifact: input_manifest(stage, artifact, work.path(artifact)) for artifact in stage.ins}
+    refuse_mixed_runs(stage, inputs)
+    digests: dict[str, JsonValue] = {artifact: manifest.digest for artifact, manifest in inputs.items()}
+    digests |= {external: source_digest(work.external(external)) for external in stage.externals}
+    return Plan(outs=outs, inputs=inputs, digests=digests, run_key=run_key_of(stage, params, digests))
+
+
+def _run_one_batch(
+    work: Workspace, stage: Stage, params: StageParams, lease: HeldLease, batch: str, again: bool
+) -> tuple[str, FinishedBatch]:
+    outs = {out: work.path(out) for out in stage.outs}
+    with opened(outs, lease.lease) as areas:
+        plan = _plan(work, stage, params, lease)
+        keys = batch_keys(stage, params, plan.inputs)
+        if batch not in keys:
+            raise StageError(f"{stage.name} has no batch {batch!r} any more; its inputs were published anew")
+        context = _context(work, stage, params, plan.run_key, NoFindings())
+        bench = Bench(ins=_paths(work, stage), outs=outs, areas=areas, lease=lease)
+        return plan.run_key, run_batch(stage, params, context, bench, batch, keys[batch], again=again)
+
+
+def _run_whole(work: Workspace, stage: Stage, params: StageParams, lease: HeldLease, again: bool) -> Outcome:
     started = time.perf_counter()
-    context = Context(
+    outs = {out: work.path(out) for out in stage.outs}
+    with opened(outs, lease.lease) as areas, _findings(work, stage, again) as findings:
+        plan = _plan(work, stage, params, lease)
+        if not again and (before := _published(stage, plan)) is not None:
+            adopt(work.ledger_url(), stage, params, plan, before, lease)
+            return Outcome(
+                stage=stage.name, run_key=plan.run_key, report=before, was_published_before=True, is_published=True
+            )
+        context = _context(work, stage, params, plan.run_key, findings)
+        if stage.is_batched:
+            bench = Bench(ins=_paths(work, stage), outs=outs, areas=areas, lease=lease)
+            keys = batch_keys(stage, params, plan.inputs)
+            report, made = run_batches(stage, params, context, bench, keys, again=again)
+        else:
+            made = {out: area.make("whole") for out, area in areas.items()}
+            externals = {external: work.external(external) for external in stage.externals}
+            report = stage.run(**externals, **_paths(work, stage), **made, params=params, context=context)
+        report.check(stage.name)
+        lease.check()
+        outputs: dict[str, JsonValue] = {}
+        inputs = {artifact: found.digest for artifact, found in plan.inputs.items()}
+        for out in stage.outs:
+            manifest = seal(made[out], stage=stage.name, run_key=plan.run_key, counts=report.counts(), inputs=inputs)
+            outputs[out] = manifest.digest
+        run = ledger_line(stage, params, plan, outputs, report, context.stopwatch, started)
+        with lease.fenced() as session:
+            for out, path in outs.items():
+                put_in_place(made[out], path, aside=areas[out].put_aside)
+            for out, path in outs.items():  # what was staged is published now
+                areas[out].put_aside(partial_path(path))
+            record_in(session, run)
+    return Outcome(stage=stage.name, run_key=plan.run_key, report=report, was_published_before=False, is_published=True)
+
+
+def _paths(work: Workspace, stage: Stage) -> dict[str, Path]:
+    return {artifact: work.path(artifact) for artifact in stage.ins}
+
+
+def _findings(work: Workspace, stage: Stage, again: bool) -> AbstractContextManager[Findings]:
+    """What is known of the files of the stage's source; with `again` nothing is, and all is remembered anew."""
+    if not stage.externals:
+        return nullcontext(NoFindings())
+    return known_findings(
+        work.ledger_url(),
+        source=work.external(stage.externals[0]),
+        objects=work.external("objects"),
+        as_of_ns=time.time_ns(),
+        is_trusted=not again,
+    )
+
+
+def _context(work: Workspace, stage: Stage, params: StageParams, run_key: str, findings: Findings) -> Context:
+    return Context(
         objects=open_store(work.external("objects"), may_link=bool(getattr(params, "link_media", False))),
         progress=work.progress,
         stopwatch=Stopwatch(),
         threads=work.threads,
         run_key=run_key,
         previous={out: work.path(out) if read_manifest(work.path(out)) else None for out in stage.outs},
-    )
-    if stage.is_batched:
-        report = run_batches(
-            stage,
-            params,
-            context,
-            inputs=inputs,
-            ins={artifact: work.path(artifact) for artifact in stage.ins},
-            outs={out: work.path(out) for out in stage.outs},
-            only=batch,
-            again=again,
-        )
-    else:
-        arguments = {artifact: work.path(artifact) for artifact in stage.ins}
-        arguments |= {out: fresh_partial(work.path(out), keep=False) for out in stage.outs}
-        externals = {external: work.external(external) for external in stage.externals}
-        report = stage.run(**externals, **arguments, params=params, context=context)
-    report.check(stage.name)
-    if batch is not None:
-        return Outcome(stage=stage.name, run_key=run_key, report=report, was_published_before=False, is_published=False)
-    outputs: dict[str, JsonValue] = {}
-    for out in stage.outs:
-        manifest = publish(
-            work.path(out),
-            stage=stage.name,
-            run_key=run_key,
-            counts=report.counts(),
-            inputs={artifact: found.digest for artifact, found in inputs.items()},
-        )
-        outputs[out] = manifest.digest
-    run = _stage_run(stage, params, digests, outputs, run_key, report, context.stopwatch, started)
-    ledger = Ledger(work.ledger_url())
-    try:
-        ledger.record(run)
-    finally:
-        ledger.close()
-    return Outcome(stage=stage.name, run_key=run_key, report=report, was_published_before=False, is_published=True)
-
-
-def _adopt(
-    work: Workspace, stage: Stage, params: StageParams, inputs: dict[str, JsonValue], run_key: str, report: Report
-) -> None:
-    """Write the ledger's line of a run that was killed after its publication; its timings are lost."""
-    ledger = Ledger(work.ledger_url())
-    try:
-        if ledger.find(run_key) is None:
-            manifests = {out: read_manifest(work.path(out)) for out in stage.outs}
-            outputs: dict[str, JsonValue] = {out: found.digest for out, found in manifests.items() if found}
-            started = time.perf_counter()
-            ledger.record(_stage_run(stage, params, inputs, outputs, run_key, report, Stopwatch(), started))
-    finally:
-        ledger.close()
-
-
-def _stage_run(
-    stage: Stage,
-    params: StageParams,
-    inputs: dict[str, JsonValue],
-    outputs: dict[str, JsonValue],
-    run_key: str,
-    report: Report,
-    stopwatch: Stopwatch,
-    started: float,
-) -> StageRun:
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    timings: JsonValue = {
-        **{what: round(float(seconds), 3) for what, seconds in sorted(stopwatch.seconds.items())},
-        "peak_memory_mb": round(peak_mb),
-    }
-    return StageRun(
-        run_key=run_key,
-        stage=stage.name,
-        params=params.model_dump(mode="json"),
-        inputs=inputs,
-        outputs=outputs,
-        counts=report.counts(),
-        timings=timings,
-        published_at=datetime.now(UTC),
-        wall_s=round(time.perf_counter() - started, 3),
+        findings=findings,
     )
 
 
-def _input_manifest(work: Workspace, stage: Stage, artifact: str) -> Manifest:
-    path = work.path(artifact)
-    manifest = read_manifest(path)
-    if manifest is None:
-        maker = "`faceloop decisions export`" if artifact == "decisions" else "the stage that makes it"
-        raise StageError(f"{stage.name}: missing input {path}; run {maker}")
-    if not is_intact(path, manifest):
-        raise StageError(f"{stage.name}: {path} lacks files that its manifest lists; run {manifest.stage} again")
-    return manifest
-
-
-def _refuse_mixed_runs(stage: Stage, inputs: Mapping[str, Manifest]) -> None:
-    """Inputs must belong together: of one run where one stage made them, and each made from the others as they are."""
-    seen: dict[str, tuple[str, str]] = {}
-    for artifact, manifest in inputs.items():
-        other, run_key = seen.setdefault(manifest.stage, (artifact, manifest.run_key))
-        if run_key != manifest.run_key:
-            raise StageError(
-                f"{stage.name}: {other} and {artifact} come from different runs of {manifest.stage} "
-                f"(a publication was cut short); run {manifest.stage} again"
-            )
-        for source, digest in manifest.inputs.items():
-            if source in inputs and inputs[source].digest != digest:
-                raise StageError(
-                    f"{stage.name}: {artifact} was made from another version of {source}; run {manifest.stage} again"
-                )
-
-
-def _source_digest(url: str) -> str:
-    """Digest of a source's listing: paths, sizes, versions. The bytes themselves are hashed by ingest."""
-    listing: list[JsonValue] = [[found.path, found.size_bytes, found.version] for found in open_source(url).locations()]
-    return digest_of(listing)
-
-
-def _published(work: Workspace, stage: Stage, run_key: str) -> Report | None:
+def _published(stage: Stage, plan: Plan) -> Report | None:
     report = None
-    for out in stage.outs:
-        manifest = read_manifest(work.path(out))
-        if manifest is None or manifest.run_key != run_key or not is_intact(work.path(out), manifest):
+    for path in plan.outs.values():
+        manifest = read_manifest(path)
+        if manifest is None or manifest.run_key != plan.run_key or not is_intact(path, manifest):
             return None
         report = Report.from_counts(manifest.counts)
     return report
-
-
-@contextmanager
-def only_one(root: Path, stage: str, batch: str | None) -> Iterator[None]:
-    """One process at a time runs a stage of a root, or one each of its batches while none runs the whole.
-
-    The locks go with the process, however it ends.
-    """
-    if batch is not None and Path(batch).name != batch:
-        raise StageError(f"{stage} has no batch {batch!r}")
-    locks = [(f".{stage}.lock", fcntl.LOCK_EX)]
-    if batch is not None:
-        locks = [(f".{stage}.lock", fcntl.LOCK_SH), (f".{stage}.{batch}.lock", fcntl.LOCK_EX)]
-    with ExitStack() as held:
-        for name, kind in locks:
-            lock = held.enter_context((root / name).open("w"))
-            try:
-                fcntl.flock(lock, kind | fcntl.LOCK_NB)
-            except OSError as error:
-                raise StageError(f"{stage} is already running in {root}; wait for it to end") from error
-        yield

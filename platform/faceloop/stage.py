@@ -19,6 +19,7 @@ from typing import Annotated, get_type_hints
 from faceloop.params import StageParams
 from faceloop.progress import ProgressReporter
 from facestore.errors import StageError
+from facestore.findings import Findings, NoFindings
 from facestore.ids import JsonValue
 from facestore.objects import ObjectStore
 
@@ -109,6 +110,7 @@ class Context:
     threads: int
     run_key: str
     previous: Mapping[str, Path | None]  # this stage's outputs as published before, if any
+    findings: Findings = field(default_factory=NoFindings)  # about files of the source, from earlier runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ token. Whoever publishes does so inside `Leases.fenced`, where the token is prov
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,6 +19,8 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from facestore.catalogue import Moment, Tables, database_now, open_catalogue, reading, writing
 from facestore.errors import LeaseHeld, LeaseLost
+
+Fence = AbstractContextManager[Session]  # entered: a turn to write, in which a lease is proved
 
 
 class _LeaseRow(Tables):
@@ -55,6 +57,7 @@ class Leases:
     """The leases of one catalogue. Every method raises StoreError when the database cannot be used.
 
     Names form a tree by `/`: `detect` is free only while none of `detect/…` is held, and the other way round.
+    `held` in heartbeat.py keeps one alive while work lasts.
     """
 
     def __init__(self, url: str, holder: str | None = None) -> None:
@@ -69,7 +72,7 @@ class Leases:
         with writing(self._engine, f"take the lease of {name}") as session:
             now = database_now(session)
             for row in session.scalars(select(_LeaseRow).where(_LeaseRow.holder.is_not(None))):
-                if not _related(row.name, name):
+                if not are_related(row.name, name):
                     continue
                 if row.expires_at > now and not has_ended(row.holder or ""):
                     raise LeaseHeld(
@@ -77,7 +80,6 @@ class Leases:
                         f"{row.expires_at:%H:%M:%S} UTC if it is dead"
                     )
                 row.holder, row.losses = None, row.losses + 1
-                row.token += 1
             mine = session.get(_LeaseRow, name)
             if mine is None:
                 mine = _LeaseRow(name=name, token=0, holder=None, expires_at=now, losses=0)
@@ -101,13 +103,18 @@ class Leases:
                 row.holder = None
 
     @contextmanager
-    def fenced(self, lease: Lease) -> Iterator[Session]:
-        """A turn to write, in which the lease is proved ours and stays ours: publish in here, and keep it short.
+    def fenced(self, lease: Lease, *others: Lease) -> Iterator[Session]:
+        """A turn to write, in which leases are proved ours and stay ours: publish in here, and keep it short.
 
         Proof is the token alone: a lease that ran out and that nobody took is still ours. Raises LeaseLost.
+
+        A process that is stopped in here keeps its turn, so nobody can take the lease, nor write anything else, until
+        it goes on or is killed. Only a PostgreSQL server that ends the session takes the turn away unnoticed: renames
+        could then come late, which `publish.put_in_place` guards against.
         """
         with writing(self._engine, f"publish {lease.name}") as session:
-            _proved(session, lease)
+            for each in (lease, *others):
+                _proved(session, each)
             yield session
 
     def states(self) -> list[LeaseState]:
@@ -132,7 +139,8 @@ def _proved(session: Session, lease: Lease) -> _LeaseRow:
     return row
 
 
-def _related(one: str, other: str) -> bool:
+def are_related(one: str, other: str) -> bool:
+    """Whether holding one excludes holding the other: equal, or one above the other in the tree of names."""
     return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
 
 
@@ -145,7 +153,10 @@ def this_process() -> str:
 def has_ended(holder: str) -> bool:
     """Whether a holder was a process of this machine (and its process namespace) that is gone. False when unsure."""
     machine, pid, started = ["", "", *holder.rsplit(":", 2)][-3:]
-    return machine == _machine() and pid.isdigit() and _started(int(pid)) != started
+    if machine != _machine() or not pid.isdigit():
+        return False
+    now = _started(int(pid))
+    return now != started if now else _is_gone(int(pid))
 
 
 def _machine() -> str:
@@ -155,9 +166,20 @@ def _machine() -> str:
 
 
 def _started(pid: int) -> str:
-    """Start of a process in clock ticks since boot; empty when there is none. A zombie has ended."""
+    """Start of a process in clock ticks since boot; empty when there is none to be seen. A zombie has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ""
-    return "" if fields[0] in "ZX" else fields[19]
+    return "ended" if fields[0] in "ZX" else fields[19]
+
+
+def _is_gone(pid: int) -> bool:
+    """Not seen is not gone: a machine may hide the processes of other users."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import JSON, Float, String, select
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from facestore.catalogue import Moment, Tables, open_catalogue, reading, writing
 from facestore.ids import JsonValue
@@ -47,10 +47,8 @@ class Ledger:
 
     def record(self, run: StageRun) -> None:
         """Write a run, or leave it as it is when its key is already known."""
-        row = _StageRunRow(**{name: getattr(run, name) for name in StageRun.__slots__})
         with writing(self._engine, f"record the run of {run.stage}") as session:
-            if session.get(_StageRunRow, run.run_key) is None:
-                session.add(row)
+            record_in(session, run)
 
     def find(self, run_key: str) -> StageRun | None:
         with reading(self._engine, "read the ledger") as session:
@@ -67,6 +65,15 @@ class Ledger:
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+def record_in(session: Session, run: StageRun) -> None:
+    """Write a run in a transaction that is open, so that it counts together with what else is done there.
+
+    One whose key is known stays as it is.
+    """
+    if session.get(_StageRunRow, run.run_key) is None:
+        session.add(_StageRunRow(**{name: getattr(run, name) for name in StageRun.__slots__}))
 
 
 def _run(row: _StageRunRow) -> StageRun:

@@ -1,13 +1,13 @@
 """Artifacts: directories that are published whole or not at all.
 
-A stage fills `NAME.partial`; `publish` writes `_manifest.json` last (every file's size and sha256), syncs, and renames
-the directory into place. A crash leaves the old version, or `NAME.old`, which `recover` puts back.
+A folder is filled out of sight; `seal` writes `_manifest.json` last (every file's size and sha256) and syncs;
+`put_in_place` renames it. A crash leaves the old version, or `NAME.old`, which `recover` puts back.
 """
 
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,21 +145,47 @@ def fresh_partial(path: Path, *, keep: bool) -> Path:
     return staging
 
 
-def publish(
-    path: Path, *, stage: str, run_key: str, counts: dict[str, JsonValue], inputs: Mapping[str, str]
+def seal(
+    staging: Path, *, stage: str, run_key: str, counts: dict[str, JsonValue], inputs: Mapping[str, str]
 ) -> Manifest:
-    """Make the staged directory the published one. The earlier version stays readable until the rename."""
-    staging = partial_path(path)
+    """Make a filled folder ready to be published: hashed, its manifest written, all of it synced."""
     if not staging.is_dir():
         raise StageError(f"{stage}: nothing staged at {staging}")
     manifest = write_manifest(staging, stage=stage, run_key=run_key, counts=counts, inputs=inputs)
     sync_tree(staging)
+    return manifest
+
+
+def put_in_place(sealed: Path, path: Path, *, aside: Callable[[Path], None] | None = None) -> None:
+    """Rename a sealed folder to where readers look. The earlier version stays readable until then;
+    `aside` takes it away.
+
+    Quick, so that it fits inside `Leases.fenced`. Should a holder who lost that turn unnoticed come late, its sealed
+    folder was swept: then nothing is replaced, and OSError is raised.
+    """
     recover(path)
     refuse_foreign(path)
+    old = _old_path(path)
+    if not (sealed / MANIFEST).is_file():
+        raise FileNotFoundError(f"{sealed} was taken away before it was published; run the stage again")
     if path.exists():
-        path.rename(_old_path(path))
-    staging.rename(path)
+        path.rename(old)
+    try:
+        sealed.rename(path)
+    except OSError:
+        if old.exists() and not path.exists():
+            old.rename(path)
+        raise
     sync_path(path.parent)
-    if _old_path(path).exists():
-        shutil.rmtree(_old_path(path))
+    if old.exists():
+        (aside or shutil.rmtree)(old)
+
+
+def publish(
+    path: Path, *, stage: str, run_key: str, counts: dict[str, JsonValue], inputs: Mapping[str, str]
+) -> Manifest:
+    """Make the staged directory the published one; for one who is alone. Others seal, then put in place, fenced."""
+    staging = partial_path(path)
+    manifest = seal(staging, stage=stage, run_key=run_key, counts=counts, inputs=inputs)
+    put_in_place(staging, path)
     return manifest

@@ -242,10 +242,29 @@ class ReleaseSample:
     sha256: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HardPair:
+    """One pair of a hard set. The smaller face id stands first."""
+
+    rank: int  # within its kind, from 0
+    kind: Literal["hard_positive", "hard_negative"]
+    first_face_id: str
+    second_face_id: str
+    first_identity_id: str  # of a hard positive both are one
+    second_identity_id: str
+    first_crop_key: str
+    second_crop_key: str
+    similarity: float  # cosine
+    sigmas: float  # the same, in standard deviations above strangers
+    support_sigmas: float  # of a positive: of the best witness; of a negative: more like its own identity by so much
+    ground: str  # why it is believed: people, track, witness, picture, apart
+    review: Literal["people", "machine"]  # who says so
+
+
 Record = TypeVar(
     "Record", Footage, Rejection, Reading, Face, FaceEmbedding, NearDuplicate, TrackletTemplate, Cluster, Assignment,
     Identity, ClusterNode, ClusterTie, Proposal, Decision, Contradiction, IdentityEvent, Review,
-    ReleaseSample, AttributeLabel, Question,
+    ReleaseSample, AttributeLabel, Question, HardPair,
 )  # fmt: skip
 
 _VECTOR_FIELDS = {"bbox": 4, "landmarks": 10}

@@ -39,10 +39,10 @@ def test_batches_run_alone_are_staged_and_the_full_run_takes_them(
     batches = sorted(path.name for path in ingested.path("footage").iterdir() if path.is_dir())
     assert len(batches) >= 2
     with counted(monkeypatch, detect) as calls:
-        outcome = run_stage(ingested, "detect", batch=batches[1])
+        outcome = run_stage(ingested, "detect", batches=[batches[1]])
         assert not outcome.is_published
         assert read_manifest(ingested.path("faces")) is None
-        run_stage(ingested, "detect", batch=batches[1])
+        run_stage(ingested, "detect", batches=[batches[1]])
         assert calls == [batches[1]]
         assert run_stage(ingested, "detect").is_published
     assert sorted(calls) == batches
@@ -52,9 +52,9 @@ def test_batches_run_alone_are_staged_and_the_full_run_takes_them(
 @pytest.mark.parametrize("batch", ["b999", "../footage", "a/b", ""])
 def test_an_unknown_batch_is_refused(batch: str, ingested: Workspace) -> None:
     with pytest.raises(StageError, match="has no batch"):
-        run_stage(ingested, "detect", batch=batch)
+        run_stage(ingested, "detect", batches=[batch])
     with pytest.raises(StageError, match="has no batches"):
-        run_stage(ingested, "ingest", batch=batch)
+        run_stage(ingested, "ingest", batches=[batch])
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(
@@ -74,6 +74,27 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     assert digests_of(ingested, "faces", "crops") == digests_of(done, "faces", "crops")
 
 
+def test_several_batches_of_one_call_are_counted_together(ingested: Workspace, done: Workspace) -> None:
+    batches = sorted(path.name for path in ingested.path("footage").iterdir() if path.is_dir())
+    together = run_stage(ingested, "detect", batches=[*batches, batches[0]])
+    whole = run_stage(done, "detect").report
+    assert not together.is_published
+    assert together.report.counts() == whole.counts()
+    published = run_stage(done, "detect", batches=batches[:1])
+    assert published.was_published_before
+    assert published.report.items_in < whole.items_in
+    assert run_stage(ingested, "detect").is_published
+    assert digests_of(ingested, "faces", "crops") == digests_of(done, "faces", "crops")
+
+
+def test_an_unknown_batch_among_several_stops_the_call_before_work_starts(
+    ingested: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with counted(monkeypatch, detect) as calls, pytest.raises(StageError, match="has no batch 'b999'; batches are b0"):
+        run_stage(ingested, "detect", batches=["b000", "b999"])
+    assert calls == []
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -81,38 +102,39 @@ from faceloop.params import read_params
 from faceloop.progress import SilentProgress
 from faceloop.runner import open_workspace, run_stage
 import facestore.crops, facestore.publish
-target, calls = int(sys.argv[2]), 0
-def die_at(real):
+def die_when(real, is_time):
+    calls = []
     def wrapped(*args, **kwargs):
-        global calls
-        calls += 1
-        if calls == target:
+        calls.append(args)
+        if is_time(calls):
             os.kill(os.getpid(), signal.SIGKILL)
         return real(*args, **kwargs)
     return wrapped
-facestore.crops.CropWriter.put = die_at(facestore.crops.CropWriter.put)
-Path.rename = die_at(Path.rename)
+if sys.argv[2] == "crop":
+    facestore.crops.CropWriter.put = die_when(facestore.crops.CropWriter.put, lambda calls: len(calls) == 4)
+else:
+    Path.rename = die_when(Path.rename, lambda calls: str(calls[-1][1]) == sys.argv[2])
 tree = read_params(Path(sys.argv[3]), sys.argv[4:])
 run_stage(open_workspace(Path(sys.argv[1]), tree, threads=2, progress=SilentProgress()), "detect")
 """
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("moment", [4, -1])
+@pytest.mark.parametrize("place", ["crop", "faces.partial/{batch}", "crops.partial/{batch}", "crops"])
 def test_a_killed_run_ends_in_the_same_tables_when_run_again(
-    moment: int, ingested: Workspace, done: Workspace, face_source: Path
+    place: str, ingested: Workspace, done: Workspace, face_source: Path
 ) -> None:
-    """Killed at the n-th written crop or rename; -1 is the rename that would publish the crops."""
-    crops = 2 * run_stage(done, "detect").report.figures["crops"]
-    batches = sum(path.is_dir() for path in ingested.path("footage").iterdir())
-    moment = moment if moment > 0 else crops + 2 * batches + 4
-    command = [sys.executable, "-c", KILLED, str(ingested.root), str(moment), str(ROOT / "params.yaml")]
+    """Killed at the fourth crop, at the two renames that put a batch on the shelf, at the last that publishes."""
+    batch = sorted(path.name for path in ingested.path("footage").iterdir() if path.is_dir())[-1]
+    moment = place if place == "crop" else str(ingested.root / place.format(batch=batch))
+    command = [sys.executable, "-c", KILLED, str(ingested.root), moment, str(ROOT / "params.yaml")]
     killed = subprocess.run([*command, *SMALL, f"paths.source={face_source}"], check=False, capture_output=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     run_stage(ingested, "detect")
     assert digests_of(ingested, "faces", "crops") == digests_of(done, "faces", "crops")
     run_stage(ingested, "embed")
     assert digests(ingested) == digests(done)
+    assert [path.name for path in ingested.root.iterdir() if path.name.startswith(".")] == []
 
 
 def test_a_torn_batch_mark_is_no_mark(ingested: Workspace, done: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

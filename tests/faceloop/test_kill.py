@@ -57,6 +57,8 @@ def test_a_run_killed_at_random_moments_and_run_again_ends_the_same(tmp_path: Pa
         found = _results(root)
         assert found.keys() == expected.keys(), f"killed after {moment / 1000:.0%} of a run"
         assert [name for name in expected if found[name] != expected[name]] == []
-        leftovers = [path.name for path in root.iterdir() if path.name.endswith((".partial", ".old"))]
+        leftovers = [
+            path.name for path in root.iterdir() if path.name.endswith((".partial", ".old")) or path.name[0] == "."
+        ]
         assert leftovers == []
         shutil.rmtree(root)

@@ -1,6 +1,5 @@
 """The runner: keyed, staged, accounted, published whole; killed anywhere and run again, the same result."""
 
-import fcntl
 import shutil
 from functools import wraps
 from pathlib import Path
@@ -8,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from faceloop.decision_tables import export_decisions
-from faceloop.runner import Workspace, run_stage
+from faceloop.runner import Workspace, hold, run_stage
 from faceloop.stage import Report
 from faceloop.stages import detect, embed, ingest
 from facestore.crops import CropReader
-from facestore.errors import ConfigError, StageError, StoreError
+from facestore.errors import ConfigError, LeaseHeld, StageError, StoreError
 from facestore.ledger import Ledger
 from facestore.publish import read_manifest
 from facestore.records import Face
@@ -117,18 +116,23 @@ def test_a_lost_item_stops_the_publication(ingested: Workspace, monkeypatch: pyt
     assert read_manifest(ingested.path("faces")) is None
 
 
-@pytest.mark.parametrize(("held", "kind", "batch"), [
-    (".detect.lock", fcntl.LOCK_EX, None),
-    (".detect.lock", fcntl.LOCK_EX, "b000"),
-    (".detect.lock", fcntl.LOCK_SH, None),  # a batch is running elsewhere
-    (".detect.b000.lock", fcntl.LOCK_EX, "b000"),
+@pytest.mark.parametrize(("name", "batches"), [
+    ("detect", []),
+    ("detect", ["b000"]),
+    ("detect/b000", []),  # a batch is running elsewhere
+    ("detect/b000", ["b000"]),
 ])  # fmt: skip
-def test_two_runs_of_a_stage_at_once_are_refused(held: str, kind: int, batch: str | None, work: Workspace) -> None:
-    with (work.root / held).open("w") as lock:
-        fcntl.flock(lock, kind)
-        with pytest.raises(StageError, match="detect is already running"):
-            run_stage(work, "detect", batch=batch)
+def test_two_runs_of_a_stage_at_once_are_refused(name: str, batches: list[str], work: Workspace) -> None:
+    with hold(work, name), pytest.raises(LeaseHeld, match=f"{name} is already running"):
+        run_stage(work, "detect", batches=batches)
     assert run_stage(work, "detect").was_published_before
+
+
+def test_other_batches_and_other_stages_run_at_once(work: Workspace) -> None:
+    batches = sorted(path.name for path in work.path("footage").iterdir() if path.is_dir())
+    with hold(work, f"detect/{batches[0]}"):
+        assert run_stage(work, "detect", batches=batches[1:]).was_published_before
+        assert run_stage(work, "embed").was_published_before
 
 
 def test_a_run_that_was_killed_before_its_ledger_line_gets_it_later(work: Workspace) -> None:
@@ -232,7 +236,4 @@ def test_a_lost_object_store_is_filled_by_running_ingest_again(work: Workspace) 
     assert run_stage(work, "ingest").was_published_before
     assert not (work.root / "objects").exists()
     assert not run_stage(work, "ingest", again=True).was_published_before
-    with pytest.raises(StageError, match="wait for it"), (work.root / ".detect.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        run_stage(work, "detect", again=True)
     assert run_stage(work, "detect", again=True).report.published > 0

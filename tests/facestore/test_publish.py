@@ -1,6 +1,7 @@
 """Publication: whole or not at all, whatever moment a crash picks."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,10 @@ from facestore.publish import (
     is_intact,
     partial_path,
     publish,
+    put_in_place,
     read_manifest,
     recover,
+    seal,
     verify,
     write_manifest,
 )
@@ -156,3 +159,42 @@ def test_equal_runs_write_equal_manifests(tmp_path: Path) -> None:
 def test_publishing_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="nothing staged"):
         publish(tmp_path / "faces", stage="detect", run_key="k", counts={}, inputs={})
+
+
+def _sealed(folder: Path, payload: bytes) -> Path:
+    folder.mkdir()
+    (folder / "t").write_bytes(payload)
+    seal(folder, stage="detect", run_key="k", counts={}, inputs={})
+    return folder
+
+
+def test_what_was_taken_away_before_its_turn_replaces_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "faces"
+    _publish(path, {"t": b"old"})
+    with pytest.raises(FileNotFoundError, match="run the stage again"):
+        put_in_place(tmp_path / "swept", path)
+    sealed, real = _sealed(tmp_path / "sealed", b"late"), Path.rename
+
+    def rename(self: Path, target: Path) -> Path:
+        if self == sealed:
+            shutil.rmtree(sealed)  # the next holder sweeps at this very moment
+        return real(self, target)
+
+    with monkeypatch.context() as patch, pytest.raises(FileNotFoundError):
+        patch.setattr(Path, "rename", rename)
+        put_in_place(sealed, path)
+    verify(path)
+    assert (path / "t").read_bytes() == b"old"
+    assert [found.name for found in tmp_path.iterdir()] == ["faces"]
+
+
+def test_the_earlier_version_goes_where_the_caller_says(tmp_path: Path) -> None:
+    path = tmp_path / "faces"
+    _publish(path, {"t": b"old"})
+
+    def put_aside(old: Path) -> None:
+        old.rename(tmp_path / "aside")
+
+    put_in_place(_sealed(tmp_path / "sealed", b"new"), path, aside=put_aside)
+    assert (path / "t").read_bytes() == b"new"
+    assert (tmp_path / "aside" / "t").read_bytes() == b"old"

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from faceloop.params import default_params_path, read_params
-from faceloop.progress import ConsoleProgress
+from faceloop.progress import progress_for
 from faceloop.runner import Workspace, open_workspace
 
 RootOption = Annotated[
@@ -36,4 +36,4 @@ def user() -> str:
 def workspace(root: Path | None, params: Path | None, overrides: list[str] | None, threads: int = 1) -> Workspace:
     """The workspace that the options name. Raises ConfigError for params that do not hold."""
     tree = read_params(params or default_params_path(), overrides or [])
-    return open_workspace(root, tree, threads=threads, progress=ConsoleProgress())
+    return open_workspace(root, tree, threads=threads, progress=progress_for(os.environ))

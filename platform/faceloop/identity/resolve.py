@@ -10,6 +10,9 @@ from faceloop.identity.policy import Policy
 from faceloop.identity.replay import replay
 from facestore.decisions import Contradiction, Decision, IdentityEvent
 
+RESTRICTION = "restriction "  # begins the note of an `ignore` that restricts a person's faces
+_BRINGS_BACK = ("same", "is")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolution:
@@ -18,7 +21,7 @@ class Resolution:
     effective: tuple[Decision, ...]  # by decided_at, then decision_id; no two contradict
     contradictions: tuple[Contradiction, ...]
     retracted: tuple[str, ...]  # decision ids
-    superseded: tuple[str, ...]  # by a later word of the same annotator on the same subject
+    superseded: tuple[str, ...]  # by a later word of the same annotator on the same subject, or by a restriction
 
 
 def resolve(decisions: Iterable[Decision], *, aliases: Mapping[str, str], policy: Policy) -> Resolution:
@@ -31,7 +34,7 @@ def resolve(decisions: Iterable[Decision], *, aliases: Mapping[str, str], policy
     by_id = {decision.decision_id: decision for decision in decisions}
     retracted = _retracted(by_id)
     stated = [entry for entry in by_id.values() if entry.verb != "retract" and entry.decision_id not in retracted]
-    ranked = sorted(_last_words(stated), key=newest_first, reverse=True)
+    ranked = sorted(_last_words(_allowed(stated)), key=newest_first, reverse=True)
     if policy == "majority":
         ranked = _most_voted_first(ranked, aliases)
     settle = set_all_aside if policy == "adjudicate" else keep_strongest
@@ -83,6 +86,17 @@ def _retracted(by_id: Mapping[str, Decision]) -> set[str]:
         if not open_retracts[target]:
             settled.append(target)
     return retracted
+
+
+def _allowed(stated: Sequence[Decision]) -> list[Decision]:
+    """Without what would bring a restricted face back into use: only lifting its restriction does."""
+    ignored = [said for said in stated if said.verb == "ignore"]
+    restricted = {said.face_id for said in ignored if (said.note or "").startswith(RESTRICTION)}
+    return [
+        said
+        for said in stated
+        if said.verb not in _BRINGS_BACK or (said.face_id not in restricted and said.other_face_id not in restricted)
+    ]
 
 
 def _last_words(stated: Iterable[Decision]) -> list[Decision]:

@@ -11,6 +11,7 @@ _REASONS = {
     "corrupt_media": "cannot be decoded",
     "truncated_media": "ends too early",
     "unreadable": "cannot be opened",
+    "still_arriving": "is still arriving",
     "media_changed": "the stored bytes changed after ingest",
     "no_frame_decoded": "no frame could be decoded",
     "fewer_frames_than_promised": "fewer frames than the container promises",

@@ -10,6 +10,7 @@ from faceloop.questions.gather import groups_of_faces
 from faceloop.questions.moot import moot
 from faceloop.review.access import Showing, review_params
 from faceloop.review.doubts import ask_again
+from faceloop.review.offered import beside_plan
 from faceloop.runner import Workspace
 from facereview.asking.push import Pushed, PushParams, push
 from facereview.asking.withdraw import withdraw
@@ -35,7 +36,10 @@ class Asked:
 
 
 def ask_people(work: Workspace, log: ReviewLog, server: ReviewServer, shown: Showing, *, now: datetime) -> Asked:
-    """Withdraw what is moot, then push the plan. Raises StageError before select has run, and what push raises."""
+    """Withdraw what is moot, then push the plan, and what was offered beside it.
+
+    Raises StageError before select has run, and what push raises.
+    """
     folder = work.path("questions")
     if read_manifest(folder) is None:
         raise StageError(f"review push: missing input {folder}; run select first")
@@ -45,6 +49,7 @@ def ask_people(work: Workspace, log: ReviewLog, server: ReviewServer, shown: Sho
     fresh = [question for question in plan if question.question_id not in gone]
     params = review_params(work)
     doubted = ask_again(work, log, fresh, now=now)
+    fresh += beside_plan(log, {question.question_id for question in plan})
     with QuestionPictures(work) as pictures:
         pictures.prepare(picture for question in fresh for picture in pictures_of(subject_of(question)))
         pushed = push(

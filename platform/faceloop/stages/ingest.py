@@ -1,24 +1,25 @@
 """ingest: raw files to footage. A file is published, a second location of known bytes, or rejected with a reason."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from pydantic import Field
 
-from faceloop.footage.probe import CaptureSpec, probe
+from faceloop.footage.looking import basis_of, is_unreadable, look_at
+from faceloop.footage.probe import CaptureSpec
 from faceloop.footage.source_manifest import SourceEntry, read_source_manifest
 from faceloop.params import StageParams
 from faceloop.stage import Context, External, Out, Report
-from facestore.errors import MediaError
-from facestore.ids import file_sha256, media_key
+from facestore.findings import Finding, Refused, Taken, location_now
 from facestore.records import Footage, Rejection
 from facestore.sources import Location, Source, open_source
 from facestore.tables import write_table
 
 VERSION = 2
+STILL_ARRIVING = "still_arriving"
 
 
 class Params(StageParams):
@@ -32,14 +33,6 @@ class Params(StageParams):
     max_pixels: int = Field(ge=1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
-    """One published footage and where its bytes were seen first."""
-
-    footage: Footage
-    is_new: bool
-
-
 def batch_of(footage_id: str, batches: int) -> str:
     return f"b{int(footage_id[:8], 16) % batches:03d}"
 
@@ -49,36 +42,51 @@ def subset_of(path: str, source_name: str, params: Params) -> str:
     return source_name if parent == "." or params.subset_from == "source" else parent
 
 
+def spec_of(params: Params) -> CaptureSpec:
+    return CaptureSpec(min_height_px=params.min_height_px, min_fps=params.min_fps, max_pixels=params.max_pixels)
+
+
+def is_ignored(path: str, params: Params) -> bool:
+    """Whether a path of the source is no input: the source manifest, or a name that the params pass over."""
+    name = PurePosixPath(path).name
+    return path == params.source_manifest or any(fnmatch(name, pattern) for pattern in params.ignore)
+
+
 def run(*, source: External, footage: Out, params: Params, context: Context) -> Report:
     report = Report()
     opened = open_source(source)
     source_name = PurePosixPath(source.rstrip("/")).name
     listed = list(opened.locations())
     entries = _entries(opened, listed, params)
-    wanted = [found for found in listed if not _is_ignored(found.path, params)]
+    wanted = [found for found in listed if not is_ignored(found.path, params)]
     report.items_in = len(wanted)
     report.figures["ignored"] = len(listed) - len(wanted)
     report.figures["manifest_rows_without_file"] = len(set(entries) - {found.path for found in listed})
     known: dict[str, Footage] = {}
     rejections: list[Rejection] = []
-    for location in context.progress.track(wanted, "ingest"):
-        entry = entries.get(location.path, SourceEntry(subset=None, captured_at=None, consent_id=None, keys=()))
-        try:
-            with opened.local(location) as path:
-                found = _take(location, path, entry, source_name, known, params, context)
-        except MediaError as error:
-            report.rejected[error.reason] += 1
-            rejections.append(Rejection(stage="ingest", item=location.path, reason=error.reason, detail=error.detail))
+    for location, finding in _found(opened, wanted, params, context):
+        if finding is None:
+            report.pending[STILL_ARRIVING] += 1
             continue
-        except OSError as error:
-            report.rejected["unreadable"] += 1
+        if isinstance(finding, Refused):
+            report.rejected[finding.reason] += 1
             rejections.append(
-                Rejection(stage="ingest", item=location.path, reason="unreadable", detail=str(error.strerror))
+                Rejection(stage="ingest", item=location.path, reason=finding.reason, detail=finding.detail)
             )
             continue
-        known[found.footage.footage_id] = found.footage
+        entry = entries.get(location.path, SourceEntry(subset=None, captured_at=None, consent_id=None, keys=()))
+        twin = known.get(finding.footage_id)
         report.published += 1
-        report.figures["footage" if found.is_new else "second_locations"] += 1
+        report.figures["footage" if twin is None else "second_locations"] += 1
+        known[finding.footage_id] = (
+            _footage(finding, location, entry, source_name, params)
+            if twin is None
+            else replace(
+                twin,
+                locations=(*twin.locations, location.path),
+                keys=tuple(sorted({*twin.keys, *entry.keys})),
+            )
+        )
     report.figures["footage_under_spec"] = sum(
         "low_resolution" in f.flags or "low_frame_rate" in f.flags for f in known.values()
     )
@@ -95,54 +103,49 @@ def _entries(source: Source, listed: list[Location], params: Params) -> Mapping[
     return {}
 
 
-def _is_ignored(path: str, params: Params) -> bool:
-    name = PurePosixPath(path).name
-    return path == params.source_manifest or any(fnmatch(name, pattern) for pattern in params.ignore)
+def _found(
+    source: Source, wanted: Sequence[Location], params: Params, context: Context
+) -> Iterator[tuple[Location, Finding | None]]:
+    """Every location with what it is, remembered or found out now; None while its file changes under our eyes."""
+    spec = spec_of(params)
+    basis = basis_of(spec)
+    seen: dict[str, Taken] = {}
+    recalled = context.findings.recall(wanted, basis)
+    for location, remembered in zip(context.progress.track(wanted, "ingest"), recalled, strict=True):
+        finding: Finding | None = remembered
+        if finding is None:
+            finding = look_at(source, location, spec, context.objects, known=seen, on=context.stopwatch.on)
+            if not is_unreadable(finding):
+                finding = finding if location_now(source, location) == location else None
+                if finding is not None:
+                    context.findings.remember(location, basis, finding)
+        if isinstance(finding, Taken):
+            seen.setdefault(finding.footage_id, finding)
+        yield location, finding
 
 
-def _take(
-    location: Location,
-    path: Path,
-    entry: SourceEntry,
-    source_name: str,
-    known: Mapping[str, Footage],
-    params: Params,
-    context: Context,
-) -> _Found:
-    spec = CaptureSpec(min_height_px=params.min_height_px, min_fps=params.min_fps, max_pixels=params.max_pixels)
-    if location.size_bytes == 0:
-        raise MediaError("empty_file")
-    with context.stopwatch.on("hash"):
-        footage_id = file_sha256(path)
-    if (twin := known.get(footage_id)) is not None:
-        keys = tuple(sorted({*twin.keys, *entry.keys}))
-        return _Found(footage=replace(twin, locations=(*twin.locations, location.path), keys=keys), is_new=False)
-    with context.stopwatch.on("probe"):
-        facts = probe(path, spec)
-    with context.stopwatch.on("store"):
-        context.objects.put(media_key(footage_id), path)
-    footage = Footage(
-        footage_id=footage_id,
-        batch=batch_of(footage_id, params.batches),
+def _footage(finding: Taken, location: Location, entry: SourceEntry, source_name: str, params: Params) -> Footage:
+    return Footage(
+        footage_id=finding.footage_id,
+        batch=batch_of(finding.footage_id, params.batches),
         uri=location.path,
         locations=(location.path,),
         size_bytes=location.size_bytes,
-        kind=facts.kind,
-        width=facts.width,
-        height=facts.height,
-        rotation=facts.rotation,
-        fps=facts.fps,
-        duration_s=facts.duration_s,
-        frames=facts.frames,
-        codec=facts.codec,
-        captured_at=entry.captured_at or facts.captured_at,
+        kind=finding.kind,
+        width=finding.width,
+        height=finding.height,
+        rotation=finding.rotation,
+        fps=finding.fps,
+        duration_s=finding.duration_s,
+        frames=finding.frames,
+        codec=finding.codec,
+        captured_at=entry.captured_at or finding.captured_at,
         source=source_name,
         subset=entry.subset or subset_of(location.path, source_name, params),
         consent_id=entry.consent_id,
         keys=entry.keys,
-        flags=facts.flags,
+        flags=finding.flags,
     )
-    return _Found(footage=footage, is_new=True)
 
 
 def _write(footage: Path, known: Mapping[str, Footage], rejections: list[Rejection]) -> None:

@@ -1,0 +1,53 @@
+"""What a command said: its last line on stdout, one JSON object, goes into XCom and nothing else does."""
+
+import json
+from typing import Any
+
+Result = dict[str, Any]  # what JSON makes of the line
+MOST_BYTES = 48 * 1024
+NOTHING_TO_DO = 99
+COME_BACK_LATER = 75
+
+
+class ResultRefused(ValueError):
+    """A command's last line that may not go into XCom."""
+
+
+def parsed(line: str) -> Result:
+    """The JSON object of a last line; empty for an empty one. Raises ResultRefused for any other text or a long one."""
+    size_bytes = len(line.encode())
+    if size_bytes > MOST_BYTES:
+        raise ResultRefused(
+            f"the command's last line has {size_bytes} bytes, and XCom takes {MOST_BYTES} of us: it is for ids and "
+            "counts; what is longer belongs into the root or the store"
+        )
+    if not line.strip():
+        return {}
+    try:
+        found = json.loads(line)
+    except ValueError as error:
+        raise ResultRefused(f"the command's last line is no JSON object: {line[:80]!r}") from error
+    if not isinstance(found, dict):
+        raise ResultRefused(f"the command's last line is JSON, but no object: {line[:80]!r}")
+    return found
+
+
+def arguments(rendered: list[Any]) -> list[str]:
+    """An argument list after its templates were filled in.
+
+    A pair `[option, JSON list]` becomes the option once for each item; what rendered to nothing is left out.
+    """
+    found: list[str] = []
+    for one in rendered:
+        if isinstance(one, (list, tuple)):
+            option, items = one
+            values = items if isinstance(items, list) else json.loads(items or "null") or []
+            found += [f"{option}={value}" for value in values]
+        elif str(one):
+            found.append(str(one))
+    return found
+
+
+def shown(argv: list[str]) -> str:
+    """What tells a mapped task from its neighbours: the arguments after the command, without option names."""
+    return " ".join(word.rpartition("=")[2] for word in argv[2:] if not word.startswith("--") or "=" in word)

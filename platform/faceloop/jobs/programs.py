@@ -1,0 +1,91 @@
+"""Which program a kind of job runs. A trainer, once it is here, takes the place of one entry.
+
+A program is a command: it writes `result.json` into the folder that it is given, progress to stderr, and exits with 0;
+or it writes why it could not, as its last line on stderr.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from facestore.errors import DataError, FaceloopError
+from facestore.ids import JsonValue, canonical_json
+from facestore.jobs import JobKind
+from facestore.publish import sync_path
+
+RESULT = "result.json"
+_MOST_RESULT_BYTES = 16_384  # it goes into SQL, and on to the scheduler
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What one attempt of a job is to work on."""
+
+    root: Path
+    release: Path
+    release_digest: str
+    out: Path  # a folder of this attempt alone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """A command and its version; another version makes another job."""
+
+    name: str
+    version: int
+    argv: Callable[[Order], list[str]]
+
+
+def _module(name: str) -> list[str]:
+    return [sys.executable, "-m", f"faceloop.jobs.{name}"]
+
+
+def _read_shards(order: Order) -> list[str]:
+    return [*_module("read_shards"), str(order.release), order.release_digest, str(order.out)]
+
+
+def _copy_release(order: Order) -> list[str]:
+    return [
+        *_module("copy_release"),
+        str(order.release),
+        order.release_digest,
+        str(order.root / "exports"),
+        str(order.out),
+    ]
+
+
+PROGRAMS: dict[JobKind, Program] = {
+    "train": Program(name="read_shards", version=1, argv=_read_shards),  # a smoke test: there is no trainer yet
+    "export": Program(name="copy_release", version=1, argv=_copy_release),
+}
+
+
+def ended_as_program(run: Callable[[], JsonValue], out: Path) -> int:
+    """Exit code of a program of ours: its result written whole, or one line why not."""
+    try:
+        result = run()
+    except FaceloopError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    out.mkdir(parents=True, exist_ok=True)
+    waiting = out / f"{RESULT}.{os.getpid()}.partial"
+    waiting.write_text(canonical_json(result) + "\n", encoding="utf-8")
+    sync_path(waiting)
+    waiting.rename(out / RESULT)
+    return 0
+
+
+def read_result(out: Path) -> JsonValue:
+    """What a program wrote. Raises DataError when it is missing, no JSON, or too long for SQL."""
+    path = out / RESULT
+    try:
+        text = path.read_text(encoding="utf-8")
+        if len(text) > _MOST_RESULT_BYTES:
+            raise DataError(f"{path.name}: {len(text)} characters, at most {_MOST_RESULT_BYTES}; write less into it")
+        result: JsonValue = json.loads(text)
+    except (OSError, ValueError) as error:
+        raise DataError(f"the program left no readable {path.name} ({error}); see the job's log") from error
+    return result

@@ -1,0 +1,119 @@
+"""submit: a release to a job, and a worker for it. The row is written before anything is started."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from faceloop.jobs.launchers import Launcher, WorkerCall, job_folder
+from faceloop.jobs.programs import PROGRAMS
+from faceloop.loop_params import LoopParams
+from faceloop.params import section
+from faceloop.runner import Workspace
+from facestore.errors import LeaseHeld, StageError
+from facestore.jobs import Job, JobKind, JobRequest, Jobs
+from facestore.leases import Leases
+from facestore.publish import is_intact, read_manifest
+
+PARAMS = "params.json"  # of a job; JSON is YAML
+_POLL_S = 0.1
+
+
+@contextmanager
+def opened_jobs(work: Workspace) -> Iterator[Jobs]:
+    """The jobs of a workspace's catalogue."""
+    work.root.mkdir(parents=True, exist_ok=True)
+    jobs = Jobs(work.ledger_url())
+    try:
+        yield jobs
+    finally:
+        jobs.close()
+
+
+@contextmanager
+def opened_leases(work: Workspace) -> Iterator[Leases]:
+    """The leases of a workspace's catalogue."""
+    leases = Leases(work.ledger_url())
+    try:
+        yield leases
+    finally:
+        leases.close()
+
+
+def job_request(work: Workspace, kind: JobKind, *, revision: str | None, parameter_set: str) -> JobRequest:
+    """What is asked for: this kind of work on the published release. Raises StageError where there is none."""
+    release = work.path("release")
+    manifest = read_manifest(release)
+    if manifest is None or not is_intact(release, manifest):
+        raise StageError("jobs: no whole release is published; run pack")
+    program = PROGRAMS[kind]
+    return JobRequest(
+        kind=kind,
+        inputs_digest=manifest.digest,
+        params={"program": program.name, "version": program.version},
+        revision=revision,
+        parameter_set=parameter_set,
+    )
+
+
+def submit(
+    work: Workspace, request: JobRequest, launcher: Launcher, *, sleep: Callable[[float], None] = time.sleep
+) -> Job:
+    """The job of this request, with a worker on its way where it needs one. Asked twice, it is one job, one worker.
+
+    Whoever is killed between row and worker is made up for by the next who asks. Raises ConfigError when the launcher
+    lacks something, LeaseHeld when another submission of it hangs, StoreError when nothing can be started.
+    """
+    launcher.check()
+    seconds = section(work.tree, "loop", LoopParams).lease_s
+    with (
+        opened_jobs(work) as jobs,
+        opened_leases(work) as leases,
+        _turn(leases, f"launch/{request.job_id}", seconds, sleep),
+    ):
+        job = jobs.submit(request, launcher.name)
+        if was_given_up(job, launcher) and jobs.find(job.job_id) == job:
+            job = jobs.retry(job, launcher.name)
+        if job.state == "submitted" and job.handle is None:
+            call = WorkerCall(root=work.root.resolve(), params=_kept_params(work, job), job=job)
+            launch = launcher.start(call)
+            jobs.launched(job, launcher.name, launch.handle, launch.log)
+        return jobs.find(request.job_id)
+
+
+def was_given_up(job: Job, launcher: Launcher) -> bool:
+    """Whether what was started for a job ended before it took the job up, as the launcher alone can tell."""
+    is_ours = job.state == "submitted" and job.launcher == launcher.name
+    return is_ours and job.handle is not None and launcher.has_ended(job.handle)
+
+
+@contextmanager
+def _turn(leases: Leases, name: str, seconds: float, sleep: Callable[[float], None]) -> Iterator[None]:
+    """One submission of a job at a time; the next waits as long as a dead one could hold it up."""
+    waits = int(seconds / _POLL_S) + 1
+    while True:
+        try:
+            lease = leases.take(name, seconds)
+            break
+        except LeaseHeld:
+            waits -= 1
+            if waits <= 0:
+                raise
+            sleep(_POLL_S)
+    try:
+        yield
+    finally:
+        leases.give_back(lease)
+
+
+def _kept_params(work: Workspace, job: Job) -> Path:
+    """The params as they are now: a worker that starts later works by them. Readable by us alone."""
+    path = job_folder(work.root.resolve(), job.job_id) / PARAMS
+    path.parent.mkdir(parents=True, exist_ok=True)
+    waiting = path.with_name(f"{PARAMS}.{os.getpid()}.partial")
+    waiting.touch(mode=0o600)
+    waiting.write_text(json.dumps(work.tree), encoding="utf-8")
+    waiting.rename(path)
+    return path
