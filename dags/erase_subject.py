@@ -18,6 +18,8 @@ to come, and writes a certificate. It restricts processing; it does not yet eras
 still holds them. Ids and counts only: names stay in the decision log.
 
 * **Rejected or not answered in time**: nothing is changed.
+* **Approved**: labels and the packed release are made anew without the person at once. The new release is promoted by
+  `release_and_train`, like any other.
 * **Run twice**: safe; what stands already is not said again.
 """
 SUBJECT_ID = "{{ params.subject }}"
@@ -34,7 +36,7 @@ with DAG(
     params=SUBJECT,
     tags=["faceloop", "privacy"],
 ) as dag:
-    find = command("find", ["restrict", "find", "--", SUBJECT_ID])
+    find = command("find", ["restrict", "find", "--", SUBJECT_ID], leave_out=["face_ids", "alike_face_ids"])
     approve = approval("Stop using this person?", figures="find")
     apply = command(
         "apply", ["restrict", "apply", f"--by={approve.who}", "--reason={{ params.reason }}", "--", SUBJECT_ID]
@@ -42,9 +44,10 @@ with DAG(
     decisions = command("decisions", ["decisions", "export"])
     cluster = command("cluster", ["run", "cluster", "--wait=600"])
     identify = command("identify", ["run", "identify", "--wait=600"])
+    pack = command("pack", ["run", "pack", "--wait=600"])
     certificate = command("certificate", ["restrict", "certificate", "--", SUBJECT_ID])
 
-    find >> approve.task >> apply >> decisions >> cluster >> identify >> certificate
+    find >> approve.task >> apply >> decisions >> cluster >> identify >> pack >> certificate
     apply >> announce("decisions", DECISIONS)
     identify >> announce("labels", LABELS)
-    report(after=[find, apply, identify])
+    report(after=[find, apply, pack])

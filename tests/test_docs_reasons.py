@@ -52,7 +52,8 @@ class _Codes(ast.NodeVisitor):
             if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
                 pairs = list(zip(target.elts, node.value.elts, strict=True))
             for one, value in pairs:
-                if _name(one) in {"reason", "DropReason"}:
+                spelled = {_name(one).strip("_").lower()}  # a constant that spells its own name
+                if _name(one) in {"reason", "DropReason"} or (_name(one).isupper() and _strings(value) == spelled):
                     self.reasons |= _strings(value)
         self.generic_visit(node)
 

@@ -42,6 +42,7 @@ class Commanded:
     `pick`: this list of the result is what later tasks are mapped over. `only_if`: a template; the task is skipped
     where it renders to nothing, false or 0. `resumes`: the command's word that nothing is to do is believed only when
     the run before ended well; else the tasks behind it run, and do what that run left.
+    `leave_out`: keys of the result that may be long and nobody needs.
     """
 
     operator_extra_links: Collection[BaseOperatorLink] = (RunReport(),)
@@ -53,6 +54,7 @@ class Commanded:
         pick: str | None = None,
         only_if: str = "yes",
         resumes: bool = False,
+        leave_out: Sequence[str] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -60,6 +62,7 @@ class Commanded:
         self.pick = pick
         self.only_if = only_if
         self.resumes = resumes
+        self.leave_out = leave_out
 
     @property
     def words(self) -> list[str]:

@@ -23,6 +23,7 @@ class How(TypedDict, total=False):
     pick: str
     only_if: str
     resumes: bool
+    leave_out: Sequence[str]
     is_patient: bool  # skipped, not retried, where another holds it or a server is away
     retries: int
     hours: float
@@ -84,7 +85,7 @@ def _arguments(task_id: str, argv: Argv, how: How) -> dict[str, Any]:
         known["queue"] = settings().gpu_queue
     if settings().executor != "local":
         known["is_gpu"] = is_gpu
-    same = ("pick", "only_if", "resumes", "retries", "trigger_rule", "doc_md")
+    same = ("pick", "only_if", "resumes", "leave_out", "retries", "trigger_rule", "doc_md")
     known |= {name: how[name] for name in same if name in how}  # type: ignore[literal-required]
     if "outlets" in how:
         known["outlets"] = list(how["outlets"])

@@ -47,7 +47,7 @@ class DockerCommand(Commanded, DockerOperator):
         self._private_environment = _passed_on()
         lines = DockerOperator.execute(self, context) or []
         marked = [line for line in lines if line.startswith(MARK)]
-        return parsed(marked[-1].removeprefix(MARK) if marked else "")
+        return parsed(marked[-1].removeprefix(MARK) if marked else "", self.leave_out)
 
 
 def _passed_on() -> dict[str, str]:

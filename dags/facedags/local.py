@@ -1,6 +1,7 @@
 """A command as a process beside Airflow: no shell, its own process group, nothing left behind."""
 
 import ctypes
+import json
 import os
 import shutil
 import signal
@@ -62,8 +63,8 @@ class LocalCommand(Commanded, BaseOperator):
         if code in self.skip_on:
             raise AirflowSkipException(f"faceloop {words[1]} ended with {code}{_why(code)}")
         if code != 0:
-            raise AirflowException(f"faceloop {words[1]} ended with {code}{_why(code)}: {complaints.line}")
-        return parsed(out.line)
+            raise AirflowException(f"faceloop {words[1]} ended with {code}{_why(code)}: {_told(complaints.line)}")
+        return parsed(out.line, self.leave_out)
 
     def on_kill(self) -> None:
         """A person ended the task, or its time is up."""
@@ -129,6 +130,14 @@ def _signal_group(child: "subprocess.Popen[str]", number: int) -> None:
         os.killpg(child.pid, number)
     except ProcessLookupError:
         return
+
+
+def _told(line: str) -> str:
+    """What a line of the log says: the platform writes them as JSON objects here."""
+    try:
+        return str(json.loads(line)["message"])
+    except (ValueError, TypeError, KeyError):
+        return line
 
 
 def _why(code: int) -> str:

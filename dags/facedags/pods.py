@@ -31,7 +31,6 @@ class PodCommand(Commanded, KubernetesPodOperator):
         **kwargs: Any,
     ) -> None:
         chosen = settings()
-        claim = k8s.V1PersistentVolumeClaimVolumeSource(claim_name=chosen.volume)
         super().__init__(
             argv=argv,
             name=f"faceloop-{kwargs['task_id']}".replace("_", "-").lower(),
@@ -42,7 +41,7 @@ class PodCommand(Commanded, KubernetesPodOperator):
             env_from=[k8s.V1EnvFromSource(secret_ref=k8s.V1SecretEnvSource(name=chosen.secret))]
             if chosen.secret
             else [],
-            volumes=[k8s.V1Volume(name="faceloop", persistent_volume_claim=claim)] if chosen.volume else [],
+            volumes=[_claimed(chosen.volume)] if chosen.volume else [],
             volume_mounts=[k8s.V1VolumeMount(name="faceloop", mount_path=chosen.mount)] if chosen.volume else [],
             container_resources=k8s.V1ResourceRequirements(limits={"nvidia.com/gpu": "1"}) if is_gpu else None,
             node_selector=dict(chosen.gpu_selector) if is_gpu else {},
@@ -68,7 +67,12 @@ class PodCommand(Commanded, KubernetesPodOperator):
         )
 
     def _checked(self, returned: Any) -> Result:
-        return parsed("" if returned is None else json.dumps(returned))
+        return parsed("" if returned is None else json.dumps(returned), self.leave_out)
+
+
+def _claimed(claim: str) -> k8s.V1Volume:
+    source = k8s.V1PersistentVolumeClaimVolumeSource(claim_name=claim)
+    return k8s.V1Volume(name="faceloop", persistent_volume_claim=source)
 
 
 class PodJob(Job, PodCommand):

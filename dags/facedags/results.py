@@ -1,6 +1,7 @@
 """What a command said: its last line on stdout, one JSON object, goes into XCom and nothing else does."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 Result = dict[str, Any]  # what JSON makes of the line
@@ -13,14 +14,11 @@ class ResultRefused(ValueError):
     """A command's last line that may not go into XCom."""
 
 
-def parsed(line: str) -> Result:
-    """The JSON object of a last line; empty for an empty one. Raises ResultRefused for any other text or a long one."""
-    size_bytes = len(line.encode())
-    if size_bytes > MOST_BYTES:
-        raise ResultRefused(
-            f"the command's last line has {size_bytes} bytes, and XCom takes {MOST_BYTES} of us: it is for ids and "
-            "counts; what is longer belongs into the root or the store"
-        )
+def parsed(line: str, leave_out: Sequence[str] = ()) -> Result:
+    """The JSON object of a last line, less some keys; empty for an empty line.
+
+    Raises ResultRefused for any other text, and for an object that is too long for XCom.
+    """
     if not line.strip():
         return {}
     try:
@@ -29,7 +27,14 @@ def parsed(line: str) -> Result:
         raise ResultRefused(f"the command's last line is no JSON object: {line[:80]!r}") from error
     if not isinstance(found, dict):
         raise ResultRefused(f"the command's last line is JSON, but no object: {line[:80]!r}")
-    return found
+    kept = {key: value for key, value in found.items() if key not in leave_out}
+    size_bytes = len(json.dumps(kept, ensure_ascii=False).encode())
+    if size_bytes > MOST_BYTES:
+        raise ResultRefused(
+            f"the command's result has {size_bytes} bytes, and XCom takes {MOST_BYTES} of us: it is for ids and "
+            "counts; what is longer belongs into the root or the store"
+        )
+    return kept
 
 
 def arguments(rendered: list[Any]) -> list[str]:

@@ -33,13 +33,17 @@ ANNOUNCES = {
 Facts = dict[str, Any]
 
 
-@pytest.fixture(scope="module")
-def facts() -> Facts:
+def _found(**environ: str) -> Facts:
     program = [sys.executable, str(Path(__file__).with_name("dag_facts.py")), str(DAGS)]
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("FACELOOP_")}
-    done = subprocess.run(program, capture_output=True, text=True, check=True, env=environ)
+    others = {name: value for name, value in os.environ.items() if not name.startswith("FACELOOP_")}
+    done = subprocess.run(program, capture_output=True, text=True, check=True, env=others | environ)
     found: Facts = json.loads(done.stdout.splitlines()[-1])
     return found
+
+
+@pytest.fixture(scope="module")
+def facts() -> Facts:
+    return _found()
 
 
 def _tasks(facts: Facts) -> list[tuple[str, str, Facts]]:
@@ -76,6 +80,19 @@ def test_nothing_of_ours_and_nothing_heavy_is_loaded_by_parsing(facts: Facts) ->
 def test_a_file_costs_less_than_a_second_beyond_airflow(facts: Facts) -> None:
     assert set(facts["seconds"]) == IDS
     assert {name: cost for name, cost in facts["seconds"].items() if cost >= 1.0} == {}
+
+
+@pytest.mark.parametrize("executor", ["docker", "kubernetes"])
+def test_the_dags_are_the_same_wherever_their_commands_run(facts: Facts, executor: str) -> None:
+    found = _found(FACELOOP_EXECUTOR=executor)
+    assert found["errors"] == {}
+    assert found["loaded"] == []
+    assert set(found["dags"]) == IDS
+    for dag, name, task in _tasks(found):
+        here = facts["dags"][dag]["tasks"][name]
+        assert here["kind"] != task["kind"] or here["kind"] == "Approval"
+        for fact in ("argv", "downstream", "rule", "retries", "outlets", "pool"):
+            assert task[fact] == here[fact], (dag, name, fact)
 
 
 def test_every_dag_says_what_it_does_and_never_catches_up(facts: Facts) -> None:

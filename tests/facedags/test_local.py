@@ -105,6 +105,12 @@ def test_an_error_is_told_in_the_words_of_the_command(answering: Answering) -> N
         _command("releases", "gate").execute(_context())
 
 
+def test_an_error_in_a_line_of_the_structured_log_is_told_as_its_message(answering: Answering) -> None:
+    answering({"*": {"code": 2, "stderr": '{"level": "error", "message": "no single identity"}\n'}})
+    with pytest.raises(AirflowException, match=r"ended with 2: no single identity$"):
+        _command("restrict", "find").execute(_context())
+
+
 def test_a_result_too_long_for_xcom_fails_the_task(answering: Answering) -> None:
     answering({"*": {"stdout": json.dumps({"a": "x" * 60_000}) + "\n"}})
     with pytest.raises(ResultRefused, match="49152"):

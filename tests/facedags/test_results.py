@@ -25,11 +25,16 @@ def test_any_other_last_line_is_refused(line: str) -> None:
 
 
 def test_what_is_too_long_for_xcom_is_refused_with_both_sizes() -> None:
-    fits = json.dumps({"a": "x" * (MOST_BYTES - 9)})
-    assert len(fits) == MOST_BYTES
-    assert parsed(fits)
+    assert parsed(json.dumps({"a": "x" * (MOST_BYTES - 9)}))
     with pytest.raises(ResultRefused, match=rf"{MOST_BYTES + 1} bytes.*{MOST_BYTES}"):
         parsed(json.dumps({"a": "x" * (MOST_BYTES - 8)}))
+
+
+def test_what_may_be_long_and_nobody_needs_is_left_out_by_name() -> None:
+    line = json.dumps({"faces": 9, "face_ids": ["f" * 32] * 5000})
+    assert parsed(line, ["face_ids"]) == {"faces": 9}
+    with pytest.raises(ResultRefused):
+        parsed(line)
 
 
 @given(st.lists(st.text()))

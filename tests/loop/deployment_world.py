@@ -31,11 +31,11 @@ ROOT = Path(__file__).parents[2]
 FACELOOP = str(Path(sys.executable).with_name("faceloop"))
 BIN = str(Path(sys.executable).parent)
 PACE = {  # looks often, waits little; for answers the webhook has to do
-    "FACELOOP_INGEST_CRON": "* * * * * */15",
+    "FACELOOP_INGEST_CRON": "* * * * * */30",
     "FACELOOP_REVIEW_CRON": "0 * * * *",
     "FACELOOP_RELEASE_CRON": "0 3 1 1 *",
     "FACELOOP_RETRY_S": "3",
-    "FACELOOP_JOB_POLL_S": "2",
+    "FACELOOP_JOB_PAUSE_S": "2",
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
@@ -119,7 +119,7 @@ class Loop:
         return standing.supervisor.pid
 
     def commands(self, *words: str) -> list[int]:
-        """Processes of this deployment that run `faceloop WORDS …` now."""
+        """Processes of this deployment that run `faceloop WORDS …` now; a word may be the beginning of one."""
         return [one.pid for one in marked(self.place.folder) if _is_command(one.pid, words)]
 
     def drop(self, *folders: Path) -> None:
@@ -193,7 +193,7 @@ def rows(body: Row, name: str) -> list[Row]:
     return [row for row in found if isinstance(row, dict)]
 
 
-def until(is_so: Callable[[], Found | None], what: str, patience_s: float = PATIENCE_S, pause_s: float = 0.5) -> Found:
+def until(is_so: Callable[[], Found | None], what: str, patience_s: float = PATIENCE_S, pause_s: float = 1.0) -> Found:
     """What `is_so` returns when that is true at last. An Airflow that is restarting is waited for."""
     end = time.monotonic() + patience_s
     while True:
@@ -217,4 +217,7 @@ def _is_command(pid: int, words: Sequence[str]) -> bool:
     except OSError:
         return False
     begin = next((place for place, word in enumerate(argv) if word.endswith(b"/faceloop")), None)
-    return begin is not None and [word.decode() for word in argv[begin + 1 : begin + 1 + len(words)]] == list(words)
+    if begin is None:
+        return False
+    said = [word.decode() for word in argv[begin + 1 : begin + 1 + len(words)]]
+    return len(said) == len(words) and all(one.startswith(word) for one, word in zip(said, words, strict=True))

@@ -39,31 +39,14 @@ def assert_whole(loop: Loop) -> None:
     assert not list(loop.place.root.glob("*.partial/*/_batch.json")), "what was staged is published"
 
 
-def next_ingest(loop: Loop, before: set[str]) -> str:
-    """The next run of `ingest_footage` that found something."""
-
-    def worked() -> str | None:
-        for run in loop.runs("ingest_footage"):
-            run_id = str(run["dag_run_id"])
-            if run_id not in before and loop.task("ingest_footage", run_id, "ingest")["state"] not in (None, "skipped"):
-                return run_id
-        return None
-
-    return until(worked, "a run that found the footage")
-
-
-def known_runs(loop: Loop) -> set[str]:
-    return {str(run["dag_run_id"]) for run in loop.runs("ingest_footage")}
-
-
 def test_a_worker_that_is_killed_in_the_middle_of_detect_loses_nothing(turned: Turned) -> None:
     loop = turned.loop
-    before, known = known_runs(loop), len(locations(loop))
+    known = len(locations(loop))
     loop.drop(turned.sample / "gate")
     working = until(lambda: loop.commands("run", "detect", "--batch"), "a task in detect", pause_s=0.02)
+    run_id = next(str(run["dag_run_id"]) for run in loop.runs("ingest_footage") if run["state"] == "running")
     for pid in (parent_of(working[0]), working[0]):  # Airflow's process of this task, and ours
         kill(pid)
-    run_id = next_ingest(loop, before)
     assert loop.ended("ingest_footage", run_id) == "success"
     mapped = [row for row in loop.tasks("ingest_footage", run_id) if row["task_id"] == "detect_batches"]
     assert max(int(str(row["try_number"])) for row in mapped) >= 2, "the killed task was tried again"
@@ -73,7 +56,7 @@ def test_a_worker_that_is_killed_in_the_middle_of_detect_loses_nothing(turned: T
 
 def test_a_killed_scheduler_finds_its_training_job_again(turned: Turned) -> None:
     loop = turned.loop
-    run_id = loop.start("release_and_train", force=True)
+    run_id = loop.start("release_and_train", force=True, overrides=["pack.seed=41"])  # another release, another job
     (worker, *_) = until(lambda: loop.commands("jobs", "work"), "the job's worker", pause_s=0.01)
     os.kill(worker, signal.SIGSTOP)  # so that it has not ended before the scheduler has
     stopped = find_process(worker)
