@@ -52,8 +52,7 @@ class _Codes(ast.NodeVisitor):
             if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
                 pairs = list(zip(target.elts, node.value.elts, strict=True))
             for one, value in pairs:
-                spelled = {_name(one).strip("_").lower()}  # a constant that spells its own name
-                if _name(one) in {"reason", "DropReason"} or (_name(one).isupper() and _strings(value) == spelled):
+                if _name(one) in {"reason", "DropReason", *_CONSTANTS}:
                     self.reasons |= _strings(value)
         self.generic_visit(node)
 
@@ -63,6 +62,9 @@ class _Codes(ast.NodeVisitor):
         if self._function == "_resolution_flags" and node.value is not None:
             self.flags |= _strings(node.value)
         self.generic_visit(node)
+
+
+_CONSTANTS = ("_UNREADABLE", "STILL_ARRIVING", "CHANGED", "VANISHED")  # that hold a reason
 
 
 def _name(node: ast.expr) -> str:

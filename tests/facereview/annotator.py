@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from playwright.sync_api import Page, Response, TimeoutError, sync_playwright
+from playwright.sync_api import Page, Response, sync_playwright
+from playwright.sync_api import TimeoutError as TooLate
 
 WIDTH, HEIGHT = 1366, 768  # px: a small laptop
 _QUIET = (
@@ -109,7 +110,7 @@ class Annotator:
                 with self.page.expect_response(_makes_annotation, timeout=_PATIENCE_MS):
                     act()
                 break
-            except TimeoutError:
+            except TooLate:
                 if self.task_id() != left:  # gone all the same
                     break
                 if chance == _TRIES - 1:
