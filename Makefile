@@ -7,7 +7,7 @@ LOOP ?= data/loop
 COMPILE = $(PY)/uv pip compile -q --generate-hashes --no-annotate --python-version 3.11 \
 	--python-platform x86_64-manylinux_2_28 --custom-compile-command "make lock"
 
-.PHONY: env demo up down labelstudio labelstudio-down test check bench lock
+.PHONY: env demo up down labelstudio labelstudio-down test chaos check bench lock
 env: .venv/.ready
 .venv/.ready: $(LOCK) requirements/bootstrap.lock pyproject.toml
 	python3 -m venv .venv && $(PY)/python -m pip install -q --require-hashes -r requirements/bootstrap.lock
@@ -32,6 +32,9 @@ labelstudio-down: env
 
 test: env
 	$(PY)/python -m pytest
+
+chaos: env
+	FACELOOP_LONG=1 $(PY)/python -m pytest tests/loop
 
 check: env
 	$(PY)/ruff check . && $(PY)/ruff format --check .

@@ -216,7 +216,8 @@ def _is_command(pid: int, words: Sequence[str]) -> bool:
         argv = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
-    begin = next((place for place, word in enumerate(argv) if word.endswith(b"/faceloop")), None)
+    ours = (place for place, word in enumerate(argv) if word.endswith(b"/faceloop") or b"faceloop.cli" in word)
+    begin = next(ours, None)
     if begin is None:
         return False
     said = [word.decode() for word in argv[begin + 1 : begin + 1 + len(words)]]

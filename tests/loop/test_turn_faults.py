@@ -21,7 +21,10 @@ from .conftest import Turned, is_long, questions
 from .deployment_world import Loop, kill, rows, until
 from .test_turn import accounts, awaiting
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(not is_long(), reason="takes a quarter of an hour: `make chaos` runs it"),
+]
 WORKED = ("ingest", "detect", "embed")
 
 
@@ -56,7 +59,7 @@ def test_a_worker_that_is_killed_in_the_middle_of_detect_loses_nothing(turned: T
 
 def test_a_killed_scheduler_finds_its_training_job_again(turned: Turned) -> None:
     loop = turned.loop
-    run_id = loop.start("release_and_train", force=True, overrides=["pack.seed=41"])  # another release, another job
+    run_id = loop.start("release_and_train", force=True, overrides=["pack.seed=42"])  # another release, another job
     (worker, *_) = until(lambda: loop.commands("jobs", "work"), "the job's worker", pause_s=0.01)
     os.kill(worker, signal.SIGSTOP)  # so that it has not ended before the scheduler has
     stopped = find_process(worker)
@@ -82,13 +85,12 @@ def parent_of(pid: int) -> int:
 
 def test_the_same_run_asked_for_twice_at_once_works_once(turned: Turned) -> None:
     loop = turned.loop
-    loop.pause("ingest_footage", is_paused=False)
     target = loop.place.inbox / "twice"
     target.mkdir()
     picture = turned.sample / "album" / "picnic-01.jpg"
     (target / "other.jpg").write_bytes(picture.read_bytes() + b"\0")  # other bytes, same picture
     with ThreadPoolExecutor(4) as many:
-        asked = list(many.map(lambda _: loop.start("ingest_footage"), range(3)))
+        asked = list(many.map(lambda _: until(lambda: loop.start("ingest_footage"), "a run"), range(3)))
         beside = many.submit(loop.faceloop, "run", "ingest", "--wait", "120")
         states = [loop.ended("ingest_footage", run_id) for run_id in asked]
         beside.result()
@@ -137,7 +139,6 @@ def test_an_hour_of_polls_without_label_studio_loses_no_answer(turned: Turned) -
     until(lambda: len(read_logs(loop.work()).decisions) > said, "the answer that was given before")
 
 
-@pytest.mark.skipif(not is_long(), reason="takes minutes; FACELOOP_LONG=1 runs it")
 def test_a_hundred_mapped_tasks_are_no_trouble(turned: Turned) -> None:
     loop, began = turned.loop, time.monotonic()
     run_id = loop.start("hundred_batches")

@@ -18,6 +18,10 @@ AIRFLOW_URL, AIRFLOW_USER, AIRFLOW_PASSWORD = (
     "FACELOOP_AIRFLOW_PASSWORD",
 )
 _METADATA_WAIT_S = 60  # for a database that another process writes to
+# The api-server writes from its event loop too: two writes at once block it until one gives up, so it gives up soon
+# (and is asked again by tasks). PostgreSQL has no such wait.
+_API_METADATA_WAIT_S = 10
+_METADATA_URL = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 _BIN = Path(sys.executable).parent
 
 
@@ -55,6 +59,7 @@ def parts_of(site: Site, server: RunningServer, outer: Mapping[str, str]) -> lis
     """In the order in which they are started. `outer` is the environment of whoever starts them."""
     plain = environment(site, outer)
     working = plain | labelling_environment(site, server)
+    serving = plain | {_METADATA_URL: _metadata_url(site.place, _API_METADATA_WAIT_S)}
     airflow, faceloop = str(_BIN / "airflow"), str(_BIN / "faceloop")
     hearing = working | {
         AIRFLOW_URL: site.airflow_url,
@@ -65,7 +70,7 @@ def parts_of(site: Site, server: RunningServer, outer: Mapping[str, str]) -> lis
     hook = (faceloop, "serve-webhook", "--host", HOST, "--port", str(site.ports.webhook))
     parts = [
         Part(name="label-studio", argv=labels, environment=plain, address=server.url),
-        Part(name="api-server", argv=(airflow, "api-server"), environment=plain, address=site.airflow_url),
+        Part(name="api-server", argv=(airflow, "api-server"), environment=serving, address=site.airflow_url),
         Part(name="scheduler", argv=(airflow, "scheduler", "--skip-serve-logs"), environment=working),
         Part(name="dag-processor", argv=(airflow, "dag-processor"), environment=plain),
         Part(name="triggerer", argv=(airflow, "triggerer", "--skip-serve-logs"), environment=working),
@@ -88,6 +93,8 @@ def environment(site: Site, outer: Mapping[str, str]) -> dict[str, str]:
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",  # s until a task without a sign of life is dead
         "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "30",
         "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "30",  # s; 5 are too few where everything runs on one machine
+        "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "10",
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
         "FACELOOP_LOG": "json",
     }
@@ -106,7 +113,7 @@ def environment(site: Site, outer: Mapping[str, str]) -> dict[str, str]:
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{site.airflow_url}/execution/",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{user}:{role}" for user, role in USERS.items()),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(place.passwords),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{place.metadata}?timeout={_METADATA_WAIT_S}",
+        _METADATA_URL: _metadata_url(place, _METADATA_WAIT_S),
         "AIRFLOW__API__HOST": HOST,
         "AIRFLOW__API__PORT": str(site.ports.airflow),
         "AIRFLOW__API__BASE_URL": site.airflow_url,
@@ -128,6 +135,10 @@ def labelling_environment(site: Site, server: RunningServer) -> dict[str, str]:
         HOOK_URL: hook_url(site),
         HOOK_SECRET: site.keys.webhook,
     }
+
+
+def _metadata_url(place: Place, wait_s: int) -> str:
+    return f"sqlite:///{place.metadata}?timeout={wait_s}"
 
 
 def hook_url(site: Site) -> str:
