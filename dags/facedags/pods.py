@@ -47,7 +47,9 @@ class PodCommand(Commanded, KubernetesPodOperator):
             node_selector=dict(chosen.gpu_selector) if is_gpu else {},
             tolerations=[k8s.V1Toleration(key="nvidia.com/gpu", operator="Exists")] if is_gpu else [],
             service_account_name=chosen.service_account,
-            security_context=k8s.V1PodSecurityContext(run_as_non_root=True),
+            security_context=k8s.V1PodSecurityContext(  # our images' user; the result's sidecar too
+                run_as_non_root=True, run_as_user=50000, run_as_group=0, fs_group=0
+            ),
             do_xcom_push=True,
             skip_on_exit_code=list(skip_on),
             deferrable=deferrable,
