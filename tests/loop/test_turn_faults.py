@@ -34,12 +34,16 @@ def locations(loop: Loop) -> Counter[str]:
 
 def assert_whole(loop: Loop) -> None:
     """In = published + rejected + pending; no face twice; each stage saw what the one before it published."""
+    until(lambda: not loop.commands("run") and not staged(loop), "what was staged to be published")
     found = accounts(loop, *WORKED)
     assert all(taken == given for taken, given in found.values()), found
     faces = [row.face_id for row in read_table(loop.work().path("faces"), "faces", Face)]
     assert len(faces) == len(set(faces))
     assert max(locations(loop).values()) == 1
-    assert not list(loop.place.root.glob("*.partial/*/_batch.json")), "what was staged is published"
+
+
+def staged(loop: Loop) -> list[Path]:
+    return list(loop.place.root.glob("*.partial/*/_batch.json"))
 
 
 def test_a_worker_that_is_killed_in_the_middle_of_detect_loses_nothing(turned: Turned) -> None:
@@ -96,7 +100,6 @@ def test_the_same_run_asked_for_twice_at_once_works_once(turned: Turned) -> None
         beside.result()
     assert set(states) == {"success"}
     until(lambda: any("twice" in uri for uri in locations(loop)), "the new picture")
-    until(lambda: not loop.commands("run"), "quiet")
     assert_whole(loop)
 
 
@@ -136,6 +139,7 @@ def test_an_hour_of_polls_without_label_studio_loses_no_answer(turned: Turned) -
     finally:
         os.kill(loop.supervisor(), signal.SIGCONT)
     until(lambda: running(loop.place.labels), "Label Studio, brought back by the supervisor")
+    loop.start("sync_reviews")  # the next poll
     until(lambda: len(read_logs(loop.work()).decisions) > said, "the answer that was given before")
 
 
