@@ -44,7 +44,6 @@ def labels(loop: Loop) -> dict[str, str]:
 
 def test_footage_becomes_questions_without_a_hand_on_it(turned: Turned) -> None:
     loop = turned.loop
-    assert loop.times["up"] < 120
     found = accounts(loop, *STAGES)
     assert all(taken == given for taken, given in found.values()), found
     faces = [row.face_id for row in read_table(loop.work().path("faces"), "faces", Face)]
