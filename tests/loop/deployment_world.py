@@ -50,6 +50,7 @@ SETTINGS = {  # a small world: few batches, a release as soon as somebody decide
     "    landmarks: 0.02": "    landmarks: 0.0",
     "    attributes: 0.1": "    attributes: 0.0",
 }
+_READING_S = 4.0
 PATIENCE_S = 900.0  # of a machine that has other things to do
 ENDED = {"success", "failed"}
 Row = Mapping[str, JsonValue]
@@ -104,7 +105,8 @@ class Loop:
         self.airflow.call("PATCH", f"/api/v2/dags/{dag}", body={"is_paused": is_paused})
 
     def approve(self, dag: str, run_id: str, option: str = "Approve") -> None:
-        """Somebody clicks in Airflow's form."""
+        """Somebody reads Airflow's form and clicks. (3.3.2 fails a task that is answered as it begins to wait.)"""
+        time.sleep(_READING_S)
         path = f"/api/v2/dags/{dag}/dagRuns/{quote(run_id, safe='')}/taskInstances/approve/-1/hitlDetails"
         self.airflow.call("PATCH", path, body={"chosen_options": [option], "params_input": {}})
 

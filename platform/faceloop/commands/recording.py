@@ -190,7 +190,7 @@ def _workspace(argv: Sequence[str], environ: Mapping[str, str]) -> Workspace:
                 root = value
             case "--params":
                 params = value
-            case "--set" | "-S":
+            case "--set" | "-S" if "=" in value:  # elsewhere --set names a parameter set
                 overrides.append(value)
             case _ if word.startswith("-S") and len(word) > 2:
                 overrides.append(word[2:])
