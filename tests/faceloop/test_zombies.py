@@ -99,19 +99,30 @@ def test_a_run_stopped_before_any_of_its_renames_publishes_nothing_late(moment: 
 
 def test_runs_stopped_at_random_moments_publish_nothing_late(root: Workspace) -> None:
     chance = random.Random(5)
-    overtaken = 0
-    for version in range(RESUMES):
-        work = _newer(root, version)
-        known = worked(work)
-        late = start(work, "late", pause_s=0.01)
-        while worked(work) == known:
-            time.sleep(0.001)
-        time.sleep(0.3 * chance.random())
+    stops = overtaken = 0
+    began = time.monotonic()
+    undisturbed = _begun(_newer(root, 1_000))
+    assert undisturbed.ended(30) == DONE, why(root)
+    seconds = time.monotonic() - began  # of a whole run on this machine
+    while stops < RESUMES or overtaken < RESUMES // 2:  # a busy machine stops many of them too late
+        assert stops < 20 * RESUMES, f"{overtaken} of {stops} were overtaken"
+        work = _newer(root, stops)
+        stops += 1
+        late = _begun(work)
+        time.sleep(seconds * chance.random())
         late.send(signal.SIGSTOP)
         overtaken += _overtake(work, late, within_s=2.0)[1] == LOST
         assert set(writers(work).values()) <= {"late", "prompt"}
         assert leftovers(work) == []
-    assert overtaken >= RESUMES // 4
+
+
+def _begun(work: Workspace) -> Running:
+    """A slow run that works on its first batch by now."""
+    known = worked(work)
+    late = start(work, "late", pause_s=0.01)
+    while worked(work) == known:
+        time.sleep(0.001)
+    return late
 
 
 @pytest.mark.parametrize("moment", [10, 11])
