@@ -14,6 +14,7 @@ DOC = """
 Runs when faces or decisions changed. Replays every decision, clusters what is new, names it, plans the next questions
 and puts them before people.
 
+* **New faces while it runs**: what no longer fits together is skipped; the run that these faces set off does it all.
 * **Nothing changed**: each stage sees it by its run key and does nothing; `labels_changed` is skipped.
 * **Label Studio away**: `push` is retried, then fails and is seen; labels are announced all the same. The next run, or
   the full look of `sync_reviews` once an hour, pushes what is missing. A question is never asked twice.
@@ -32,9 +33,9 @@ with DAG(
     tags=["faceloop", "labels"],
 ) as dag:
     decisions = command("decisions", ["decisions", "export"])
-    cluster = command("cluster", ["run", "cluster", "--wait=600"])
-    identify = command("identify", ["run", "identify", "--wait=600"])
-    select = command("select", ["run", "select", "--wait=600"])
+    cluster = command("cluster", ["run", "cluster", "--wait=600"], gives_way=True)
+    identify = command("identify", ["run", "identify", "--wait=600"], gives_way=True)
+    select = command("select", ["run", "select", "--wait=600"], gives_way=True)
     push = command("push", ["review", "push"])
     labels = announce("labels", LABELS)
     measure = command("measure", ["watch", "measure"])

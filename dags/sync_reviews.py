@@ -38,6 +38,6 @@ with DAG(
     full = f"{{{{ '--full' if {IS_FULL} else '' }}}}"
     pull = command("pull", ["review", "pull", "--no-apply", full], is_patient=True, hours=1)
     decisions = announce("decisions", DECISIONS)
-    push = command("push_late", ["review", "push"], only_if=f"{{{{ {IS_FULL} }}}}", is_patient=True)
+    push = command("push_late", ["review", "push"], only_if=f"{{{{ {IS_FULL} }}}}", is_patient=True, gives_way=True)
 
     pull >> [decisions, push]

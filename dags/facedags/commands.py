@@ -7,7 +7,7 @@ from typing import Any, TypedDict, Unpack
 from airflow.sdk import Asset, BaseOperator, XComArg
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 
-from facedags.results import COME_BACK_LATER, NOTHING_TO_DO
+from facedags.results import COME_BACK_LATER, NOT_READY, NOTHING_TO_DO
 from facedags.settings import settings
 
 POOL, GPU_POOL = "faceloop", "faceloop_gpu"
@@ -25,6 +25,7 @@ class How(TypedDict, total=False):
     resumes: bool
     leave_out: Sequence[str]
     is_patient: bool  # skipped, not retried, where another holds it or a server is away
+    gives_way: bool  # skipped, not retried, where its inputs are being made anew: a later run has them whole
     retries: int
     hours: float
     trigger_rule: str
@@ -77,7 +78,11 @@ def _arguments(task_id: str, argv: Argv, how: How) -> dict[str, Any]:
     is_gpu = settings().is_gpu_used and tuple(argv[:2]) in ON_GPU
     known: dict[str, Any] = {
         "task_id": task_id,
-        "skip_on": [NOTHING_TO_DO, *([COME_BACK_LATER] if how.get("is_patient") else [])],
+        "skip_on": [
+            NOTHING_TO_DO,
+            *([COME_BACK_LATER] if how.get("is_patient") else []),
+            *([NOT_READY] if how.get("gives_way") else []),
+        ],
         "pool": GPU_POOL if is_gpu else POOL,
         "execution_timeout": timedelta(hours=how.get("hours", 6.0)),
     }

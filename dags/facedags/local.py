@@ -16,7 +16,7 @@ from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
 from facedags.commanded import Commanded, run_environment
-from facedags.results import COME_BACK_LATER, NOTHING_TO_DO, Result, parsed
+from facedags.results import COME_BACK_LATER, NOT_READY, NOTHING_TO_DO, Result, parsed
 from facedags.settings import settings
 
 GRACE_S = 20.0
@@ -141,5 +141,9 @@ def _told(line: str) -> str:
 
 
 def _why(code: int) -> str:
-    known = {NOTHING_TO_DO: " (nothing to do)", COME_BACK_LATER: " (another holds it, or a server is away)"}
+    known = {
+        NOTHING_TO_DO: " (nothing to do)",
+        COME_BACK_LATER: " (another holds it, or a server is away)",
+        NOT_READY: " (its inputs are missing or being made anew)",
+    }
     return known.get(code, " (a signal ended it)" if code < 0 else "")

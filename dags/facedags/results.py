@@ -8,6 +8,7 @@ Result = dict[str, Any]  # what JSON makes of the line
 MOST_BYTES = 48 * 1024
 NOTHING_TO_DO = 99
 COME_BACK_LATER = 75
+NOT_READY = 98
 
 
 class ResultRefused(ValueError):

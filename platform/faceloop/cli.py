@@ -18,7 +18,7 @@ from faceloop.decision_tables import ARTIFACT as DECISIONS
 from faceloop.progress import complain, log_as_json, progress_for
 from faceloop.runner import Outcome, Workspace, run_stage
 from faceloop.stage import STAGES, load_stage
-from facestore.errors import ConfigError, FaceloopError, LeaseHeld, ServerAway
+from facestore.errors import ConfigError, FaceloopError, InputsNotReady, LeaseHeld, ServerAway
 from facestore.publish import verify as verify_artifact
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 
 _COME_BACK_LATER = 75  # EX_TEMPFAIL of sysexits.h
+_NOT_READY = 98
 
 TruthOption = Annotated[str | None, typer.Option("--truth", help="A truth.json, or `folders`: one folder a person.")]
 TruthExceptOption = Annotated[
@@ -154,8 +155,9 @@ def _report(work: Workspace, spec: "TruthSpec | None") -> None:
 def main() -> None:
     """Entry point. Our errors end as one line on stderr, never as a traceback, and say by their code what to do.
 
-    2: something is wrong; 75: come back later, another run or a server that is away is in the way. A polite end
-    (SIGTERM) is an exception like any other, so that leases are given back.
+    2: something is wrong; 75: come back later, another run or a server that is away is in the way; 98: what it reads
+    is missing or being made anew, whoever makes it comes first. A polite end (SIGTERM) is an exception like any other,
+    so that leases are given back.
     """
     logging.getLogger("faiss.loader").setLevel(logging.WARNING)
     log_as_json(os.environ)
@@ -166,6 +168,9 @@ def main() -> None:
         except (LeaseHeld, ServerAway) as error:
             complain(os.environ, str(error))
             raise SystemExit(_COME_BACK_LATER) from None
+        except InputsNotReady as error:
+            complain(os.environ, str(error))
+            raise SystemExit(_NOT_READY) from None
         except FaceloopError as error:
             complain(os.environ, str(error))
             raise SystemExit(2) from None

@@ -4,6 +4,7 @@ FaceloopError
 ├── ConfigError          params or a manifest of settings is wrong: key, value, allowed range
 │   └── LicenceRefused   a model pack whose licence was not accepted
 ├── StageError           a stage cannot run: missing input, mixed runs
+│   ├── InputsNotReady   an input was not made yet, or is being made anew
 │   ├── LeaseHeld        another run does the same work now
 │   └── LeaseLost        another run took this one's work over: nothing of it was published
 ├── DataError            stored or given data is not what it says
@@ -33,6 +34,10 @@ class LicenceRefused(ConfigError):
 
 class StageError(FaceloopError):
     """The stage cannot start or publish."""
+
+
+class InputsNotReady(StageError):
+    """What this would read is missing, or of two versions: whoever makes it comes first, and this after it."""
 
 
 class LeaseHeld(StageError):

@@ -114,13 +114,14 @@ def turn(deployment: Deployment) -> dict[str, Run]:
     """One turn of the loop, up to a promoted release."""
     release = {"force": True, "overrides": [OVERRIDE]}
     found = deployment.run(
+        {"dag": "label_identities"},
         {"dag": "ingest_footage"},
         {"dag": "ingest_footage"},
         {"dag": "label_identities"},
         {"dag": "sync_reviews"},
         {"dag": "release_and_train", "conf": release, "answer": "Approve"},
     )
-    names = ("ingest", "ingest again", "label", "sync", "release")
+    names = ("label too early", "ingest", "ingest again", "label", "sync", "release")
     return dict(zip(names, found, strict=True))
 
 
@@ -163,6 +164,13 @@ def test_nothing_new_is_a_run_of_one_command(turn: dict[str, Run]) -> None:
     run = turn["ingest again"]
     assert run["state"] == "success"
     assert set(run["tasks"].values()) == {"skipped"}
+
+
+def test_labels_whose_inputs_are_not_whole_leave_the_work_to_a_later_run(turn: dict[str, Run]) -> None:
+    run = turn["label too early"]
+    assert run["state"] == "success"
+    assert {name for name, state in run["tasks"].items() if state == "success"} == {"decisions"}
+    assert set(run["tasks"].values()) == {"success", "skipped"}
 
 
 def test_labels_are_announced_though_label_studio_is_away_and_the_failure_is_seen(turn: dict[str, Run]) -> None:

@@ -166,6 +166,7 @@ def test_a_server_that_is_away_is_come_back_to_and_other_errors_are_not(
 
     try:
         assert _main(["run", "nothing", *_options(root)], monkeypatch) == 2
+        assert _main(["run", "pack", *_options(root)], monkeypatch) == 98  # nothing of its inputs was made yet
         monkeypatch.setattr(cli, "run_stage", away)
         assert _main(["run", "detect", *_options(root)], monkeypatch) == 75
     finally:

@@ -20,7 +20,8 @@ from faceloop.stage import STAGES
 from facestore.errors import FaceloopError
 from facestore.ids import JsonValue
 
-DONE, FAILED, NOTHING_TO_DO, COME_BACK = 0, 2, 99, 75
+DONE, FAILED, NOTHING_TO_DO, COME_BACK, NOT_READY = 0, 2, 99, 75, 98
+_OUTCOMES = {DONE: "done", NOTHING_TO_DO: "skipped", COME_BACK: "held", NOT_READY: "held"}  # others: failed
 _WITHOUT_SCHEDULER = {"run", "review push", "review pull", "migrate-model", "mine", "watch check"}
 _NEVER = {  # they last for ever, or only look, some every few seconds
     "operate", "serve-metrics", "serve-suggestions", "serve-webhook", "sample-footage", "verify", "blame",
@@ -128,7 +129,7 @@ def _record(
         command=command,
         started_at=started,
         ended_at=datetime.now(UTC),
-        outcome={DONE: "done", NOTHING_TO_DO: "skipped", COME_BACK: "held"}.get(exit_code, "failed"),  # type: ignore[arg-type]
+        outcome=_OUTCOMES.get(exit_code, "failed"),  # type: ignore[arg-type]
         exit_code=exit_code,
         error=error_name,
         state=state if isinstance(state, str) and state in _STATES else None,

@@ -12,7 +12,7 @@ from facestore.publish import read_manifest
 
 What = Literal["faces", "decisions", "labels", "release"]
 _ARTIFACTS: dict[What, tuple[str, ...]] = {
-    "faces": ("faces", "embeddings"),
+    "faces": ("footage", "faces", "embeddings"),
     "labels": ("clusters", "assignments"),
     "release": ("release",),
 }

@@ -17,7 +17,7 @@ from facereview.asking.withdraw import withdraw
 from facereview.kinds import subject_of
 from facereview.pictures import pictures_of
 from facereview.server import ReviewServer
-from facestore.errors import StageError
+from facestore.errors import InputsNotReady
 from facestore.publish import read_manifest
 from facestore.questions import CLOSED, Question
 from facestore.records import Face
@@ -38,11 +38,11 @@ class Asked:
 def ask_people(work: Workspace, log: ReviewLog, server: ReviewServer, shown: Showing, *, now: datetime) -> Asked:
     """Withdraw what is moot, then push the plan, and what was offered beside it.
 
-    Raises StageError before select has run, and what push raises.
+    Raises InputsNotReady before select has run, and what push raises.
     """
     folder = work.path("questions")
     if read_manifest(folder) is None:
-        raise StageError(f"review push: missing input {folder}; run select first")
+        raise InputsNotReady(f"review push: missing input {folder}; run select first")
     plan = list(read_table(folder, "questions", Question))
     gone = _moot(work, log, plan)
     left = withdraw(gone, log=log, server=server, shelf=shown.shelf, now=now)
