@@ -13,7 +13,7 @@ import typer
 
 from faceloop.commands.late import LateCommands
 from faceloop.commands.options import ALL_THREADS, ParamsOption, RootOption, SetOption, ThreadsOption, workspace
-from faceloop.commands.recording import recorded
+from faceloop.commands.recording import COME_BACK, NOT_READY, recorded
 from faceloop.decision_tables import ARTIFACT as DECISIONS
 from faceloop.progress import complain, log_as_json, progress_for
 from faceloop.runner import Outcome, Workspace, run_stage
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__, cls=LateCommands
 )
-
-_COME_BACK_LATER = 75  # EX_TEMPFAIL of sysexits.h
-_NOT_READY = 98
 
 TruthOption = Annotated[str | None, typer.Option("--truth", help="A truth.json, or `folders`: one folder a person.")]
 TruthExceptOption = Annotated[
@@ -167,10 +164,10 @@ def main() -> None:
             app()
         except (LeaseHeld, ServerAway) as error:
             complain(os.environ, str(error))
-            raise SystemExit(_COME_BACK_LATER) from None
+            raise SystemExit(COME_BACK) from None
         except InputsNotReady as error:
             complain(os.environ, str(error))
-            raise SystemExit(_NOT_READY) from None
+            raise SystemExit(NOT_READY) from None
         except FaceloopError as error:
             complain(os.environ, str(error))
             raise SystemExit(2) from None

@@ -20,7 +20,7 @@ from faceloop.stage import STAGES
 from facestore.errors import FaceloopError
 from facestore.ids import JsonValue
 
-DONE, FAILED, NOTHING_TO_DO, COME_BACK, NOT_READY = 0, 2, 99, 75, 98
+DONE, FAILED, NOTHING_TO_DO, COME_BACK, NOT_READY = 0, 2, 99, 75, 98  # 75: EX_TEMPFAIL of sysexits.h
 _OUTCOMES = {DONE: "done", NOTHING_TO_DO: "skipped", COME_BACK: "held", NOT_READY: "held"}  # others: failed
 _WITHOUT_SCHEDULER = {"run", "review push", "review pull", "migrate-model", "mine", "watch check"}
 _NEVER = {  # they last for ever, or only look, some every few seconds

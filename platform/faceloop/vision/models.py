@@ -89,7 +89,7 @@ def open_recogniser(
     Raises ConfigError for a pack without a recogniser or whose normalisation would be applied twice, else as
     `open_session` and `Recogniser` do.
     """
-    from faceloop.vision.fold import fold_model, normalises_inside
+    from faceloop.vision.fold import fold_model, normalises_inside  # late: `onnx` takes a third of a second
 
     spec = _recogniser_spec(pack)
     model_bytes = read_verified(spec.model_path, sha256=spec.sha256)
@@ -112,9 +112,7 @@ def _recogniser_spec(pack: ModelPack) -> RecogniserSpec:
 
 def _folded_detector(spec: DetectorSpec) -> bytes:
     """YuNet's file is fixed to 640 × 640, for no reason of its layers; SCRFD files say themselves."""
-    free_axes = ("N", "", "H", "W") if spec.kind == "yunet" else ()
-    from faceloop.vision.fold import (
-        fold_model,
-    )  # late: `onnx` takes a third of a second, and most commands open no model
+    from faceloop.vision.fold import fold_model
 
+    free_axes = ("N", "", "H", "W") if spec.kind == "yunet" else ()
     return fold_model(read_verified(spec.model_path, sha256=spec.sha256), free_axes=free_axes)
