@@ -36,6 +36,9 @@ class Paths(StageParams):
     assignments: str
     questions: str
     release: str
+    candidate: str
+    evaluation: str
+    exported: str
     report: str
 
 
