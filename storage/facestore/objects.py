@@ -8,11 +8,13 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from facestore.errors import ConfigError, StoreError
 from facestore.publish import sync_path
-from facestore.s3 import S3Bucket
+
+if TYPE_CHECKING:
+    from facestore.s3 import S3Bucket
 
 
 class ObjectStore(Protocol):
@@ -84,7 +86,7 @@ class FolderStore:
 class BucketStore:
     """Objects below a prefix of an S3-compatible bucket."""
 
-    bucket: S3Bucket
+    bucket: "S3Bucket"
     prefix: str
 
     def has(self, key: str) -> bool:
@@ -104,6 +106,8 @@ class BucketStore:
 def open_store(url: str, *, may_link: bool) -> ObjectStore:
     """The store behind `file:///path`, a plain path, or `s3://bucket/prefix`."""
     if url.startswith("s3://"):
+        from facestore.s3 import S3Bucket  # late: half a second, and most roots are folders
+
         bucket, prefix = S3Bucket.from_url(url)
         return BucketStore(bucket, prefix)
     if "://" in url and not url.startswith("file://"):

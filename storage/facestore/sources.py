@@ -7,10 +7,12 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from facestore.errors import ConfigError
-from facestore.s3 import S3Bucket
+
+if TYPE_CHECKING:
+    from facestore.s3 import S3Bucket
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,7 @@ class FolderSource:
 
 @dataclass(frozen=True, slots=True)
 class BucketSource:
-    bucket: S3Bucket
+    bucket: "S3Bucket"
     prefix: str
 
     def locations(self) -> Iterator[Location]:
@@ -96,6 +98,8 @@ class BucketSource:
 def open_source(url: str) -> Source:
     """The source behind a folder path or `s3://bucket/prefix`; raises ConfigError when the folder is missing."""
     if url.startswith("s3://"):
+        from facestore.s3 import S3Bucket  # late: half a second, and most roots are folders
+
         return BucketSource(*S3Bucket.from_url(url))
     root = Path(url.removeprefix("file://"))
     if not root.is_dir():

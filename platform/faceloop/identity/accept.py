@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
 
 from facestore.errors import DataError
 
@@ -70,6 +69,8 @@ def choose_threshold(
 
 def lower_bound(errors: Int64Array, samples: Int64Array, risk: float) -> Float64Array:
     """One-sided Clopper-Pearson lower limit of the share of right ones, elementwise; 0 without right samples."""
+    from scipy.stats import beta  # late: scipy.stats takes a third of a second to load
+
     right = samples - errors
     return np.where(right > 0, beta.ppf(risk, np.maximum(right, 1), errors + 1), 0.0).astype(np.float64)
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.optimize import linear_sum_assignment
 
 from faceloop.boxes import pairwise_iou
 from faceloop.vision.arrays import Float32Array
@@ -30,6 +29,8 @@ class EarlierFaces:
         ids = [face_id(footage_id, pts_ms, detector_sha256, box) for box in boxes_px.tolist()]
         earlier = self.by_moment.get((footage_id, pts_ms))
         if earlier:
+            from scipy.optimize import linear_sum_assignment  # late: a third of a second
+
             overlap = pairwise_iou(boxes_px, np.stack([box for _, box in earlier]))
             overlap[overlap < KEEP_IOU] = 0.0  # a sum of weak overlaps must not outweigh a strong one
             for row, column in zip(*linear_sum_assignment(-overlap), strict=True):

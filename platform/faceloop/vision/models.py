@@ -3,7 +3,6 @@
 from faceloop.vision.align import ALIGNMENT
 from faceloop.vision.contract import EmbeddingContract, Precision
 from faceloop.vision.detections import Detector
-from faceloop.vision.fold import fold_model, normalises_inside
 from faceloop.vision.model_files import read_verified
 from faceloop.vision.recogniser import Recogniser
 from faceloop.vision.sessions import Engine, Provider, open_session
@@ -90,6 +89,8 @@ def open_recogniser(
     Raises ConfigError for a pack without a recogniser or whose normalisation would be applied twice, else as
     `open_session` and `Recogniser` do.
     """
+    from faceloop.vision.fold import fold_model, normalises_inside
+
     spec = _recogniser_spec(pack)
     model_bytes = read_verified(spec.model_path, sha256=spec.sha256)
     if normalises_inside(model_bytes) and (spec.preprocessing.mean, spec.preprocessing.std) != (0.0, 1.0):
@@ -112,4 +113,8 @@ def _recogniser_spec(pack: ModelPack) -> RecogniserSpec:
 def _folded_detector(spec: DetectorSpec) -> bytes:
     """YuNet's file is fixed to 640 × 640, for no reason of its layers; SCRFD files say themselves."""
     free_axes = ("N", "", "H", "W") if spec.kind == "yunet" else ()
+    from faceloop.vision.fold import (
+        fold_model,
+    )  # late: `onnx` takes a third of a second, and most commands open no model
+
     return fold_model(read_verified(spec.model_path, sha256=spec.sha256), free_axes=free_axes)

@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
-import onnxruntime
-import openvino
 
 from faceloop.vision.arrays import Float32Array
 from faceloop.vision.contract import Precision
@@ -48,6 +46,8 @@ class OnnxRuntimeSession:
     """ONNX Runtime on a named provider, float32."""
 
     def __init__(self, model_bytes: bytes, *, threads: int, provider: Provider) -> None:
+        import onnxruntime  # engines are loaded late: most commands never run a graph
+
         name, options = _ORT_PROVIDERS[provider]
         available = onnxruntime.get_available_providers()
         if name not in available:
@@ -87,6 +87,8 @@ class OpenVinoSession:
     """OpenVINO on the CPU with its precision pinned; left alone, it picks bfloat16 where the CPU has it."""
 
     def __init__(self, model_bytes: bytes, *, threads: int, precision: Precision) -> None:
+        import openvino
+
         core = openvino.Core()
         require_precision(precision, capabilities=core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
         settings = {

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linear_sum_assignment
 
 from faceloop.boxes import pairwise_iou
 
@@ -99,6 +98,8 @@ class Tracker:
         )
         size = np.sqrt(np.maximum(_areas(boxes_px), 1e-9))[None, :] / np.sqrt(np.maximum(_areas(still), 1e-9))[:, None]
         affinity[(size > _SIZE_RATIO) | (size < 1 / _SIZE_RATIO) | (affinity < self._params.min_overlap)] = 0.0
+        from scipy.optimize import linear_sum_assignment  # late: a third of a second, and only detection asks
+
         rows, columns = linear_sum_assignment(-affinity)
         return [
             (int(row), int(column))
