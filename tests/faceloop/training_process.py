@@ -96,6 +96,7 @@ def kill(folder: Path) -> dict[str, object]:
 
 
 def _two_ranks(folder: Path, rank: int, params: TrainParams) -> None:
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # this machine's name may lead nowhere
     store = f"file://{folder / 'store'}"
     with joined(rank, 2, device=torch.device("cpu"), init_method=store) as world:
         learner = tiny_learner(params, classes=len(BEFORE), world=world)
