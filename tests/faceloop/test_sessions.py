@@ -1,5 +1,7 @@
 """Sessions: both engines compute the same tiny graph, and say clearly what they cannot do."""
 
+import subprocess
+import sys
 from typing import get_args
 
 import numpy as np
@@ -118,3 +120,24 @@ def test_bf16_on_a_cpu_without_it_says_what_to_set() -> None:
 def test_threads_below_one_are_refused(threads: int) -> None:
     with pytest.raises(ConfigError, match="threads"):
         open_session(_model(), engine="onnxruntime", precision="f32", threads=threads)
+
+
+_DROPPED_ELSEWHERE = """
+import signal, sys, threading
+from faceloop.vision.models import open_recogniser
+from faceloop.vision.packs import load_pack
+
+pack = load_pack("builtin", accept_licence=None, insightface_root=None)
+held = [open_recogniser(pack, engine="openvino", precision="f32", threads=1, batch_size=1)]
+last = threading.Thread(target=held.clear)
+last.start()
+last.join()
+signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(7))
+signal.raise_signal(signal.SIGTERM)
+"""
+
+
+def test_a_signal_after_a_session_was_dropped_by_another_thread_is_heard() -> None:
+    """OpenVINO's plugin gives the first thread a signal stack, and takes its memory away when it is unloaded."""
+    done = subprocess.run([sys.executable, "-c", _DROPPED_ELSEWHERE], capture_output=True, text=True, check=False)
+    assert done.returncode == 7, done.stderr

@@ -4,6 +4,7 @@ What a graph means (preprocessing, decoding) is the business of the detectors an
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -83,13 +84,20 @@ class OnnxRuntimeSession:
         )
 
 
+@cache
+def _openvino_core() -> Any:
+    """One for the process, never unloaded: its plugin gives the first thread a signal stack, and frees it in whichever
+    thread drops the last session; the next signal would then end the process (2026.4)."""
+    import openvino
+
+    return openvino.Core()
+
+
 class OpenVinoSession:
     """OpenVINO on the CPU with its precision pinned; left alone, it picks bfloat16 where the CPU has it."""
 
     def __init__(self, model_bytes: bytes, *, threads: int, precision: Precision) -> None:
-        import openvino
-
-        core = openvino.Core()
+        core = _openvino_core()
         require_precision(precision, capabilities=core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
         settings = {
             "INFERENCE_PRECISION_HINT": precision,
