@@ -99,18 +99,23 @@ def _two_ranks(folder: Path, rank: int, params: TrainParams) -> None:
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # this machine's name may lead nowhere
     store = f"file://{folder / 'store'}"
     with joined(rank, 2, device=torch.device("cpu"), init_method=store) as world:
-        learner = tiny_learner(params, classes=len(BEFORE), world=world)
-        reader = TinyReader(classes=len(BEFORE), batch_size=64, steps_per_epoch=120, world=world)
-        points = fit_tiny(learner, reader, folder / "before")
-        table, memory = remembered(learner, tuple(map(str, BEFORE)))
-        if world.is_first:
-            state = {f"state.{key}": value for key, value in table.state.items()}
-            save_file({"centres": table.centres, **state}, folder / "classes")
-            save_file({name: value.contiguous() for name, value in memory.items()}, folder / "memory")
-            backbone = {name: value.contiguous() for name, value in learner.backbone.state_dict().items()}
-            save_file(backbone, folder / "backbone")
-            losses = [point.loss for point in points if isinstance(point, Step)]
-            (folder / "losses.json").write_text(json.dumps(losses), encoding="utf-8")
+        _first_turn(folder, params, world)
+
+
+def _first_turn(folder: Path, params: TrainParams, world: World) -> None:
+    """A function of its own: who still holds the learner when the group has gone may wait for ever (see `joined`)."""
+    learner = tiny_learner(params, classes=len(BEFORE), world=world)
+    reader = TinyReader(classes=len(BEFORE), batch_size=64, steps_per_epoch=120, world=world)
+    points = fit_tiny(learner, reader, folder / "before")
+    table, memory = remembered(learner, tuple(map(str, BEFORE)))
+    if world.is_first:
+        state = {f"state.{key}": value for key, value in table.state.items()}
+        save_file({"centres": table.centres, **state}, folder / "classes")
+        save_file({name: value.contiguous() for name, value in memory.items()}, folder / "memory")
+        backbone = {name: value.contiguous() for name, value in learner.backbone.state_dict().items()}
+        save_file(backbone, folder / "backbone")
+        losses = [point.loss for point in points if isinstance(point, Step)]
+        (folder / "losses.json").write_text(json.dumps(losses), encoding="utf-8")
 
 
 def elastic(folder: Path) -> dict[str, object]:

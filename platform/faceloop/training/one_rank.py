@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,12 +16,18 @@ def main(arguments: list[str]) -> None:
     end_with_parent(os.getppid())
     folder = Path(arguments[0])
     rank, ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    status = 1
     try:
         course = Course.read(folder)
         _run(course, rank, ranks)
+        status = 0
     except Exception as error:
         (folder / FAULT.format(rank=rank)).write_text(str(error), encoding="utf-8")
-        raise
+        traceback.print_exc()
+    finally:  # at once: what torch takes down after a fault may wait for ever (see `joined`)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 def _run(course: Course, rank: int, ranks: int) -> None:

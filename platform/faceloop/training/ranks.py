@@ -1,5 +1,6 @@
 """The processes of one training as they see one another. Home of `torch.distributed` in the trainer."""
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -80,7 +81,11 @@ def device_for(wish: str, *, local_rank: int) -> torch.device:
 
 @contextmanager
 def joined(rank: int, ranks: int, *, device: torch.device, init_method: str = "env://") -> Iterator[World]:
-    """Join the process group (gloo on CPUs, nccl on GPUs) while the work lasts; nothing to join for one rank."""
+    """Join the process group (gloo on CPUs, nccl on GPUs) while the work lasts; nothing to join for one rank.
+
+    Models that average over the group must be gone by the end of it: the last of them to go takes the group along and
+    waits for its threads while it holds the interpreter, which they may be waiting for (torch 2.13).
+    """
     world = World(rank=rank, ranks=ranks, device=device)
     if ranks == 1:
         yield world
@@ -90,6 +95,7 @@ def joined(rank: int, ranks: int, *, device: torch.device, init_method: str = "e
     try:
         yield world
     finally:
+        gc.collect()  # cycles hold them too
         dist.destroy_process_group()
 
 
