@@ -9,9 +9,10 @@ COMPILE = $(PY)/uv pip compile -q --generate-hashes --no-annotate --python-versi
 
 .PHONY: env demo up down labelstudio labelstudio-down test chaos check bench lock
 env: .venv/.ready
-.venv/.ready: $(LOCK) requirements/bootstrap.lock pyproject.toml
+.venv/.ready: $(LOCK) requirements/bootstrap.lock requirements/torch.sh pyproject.toml
 	python3 -m venv .venv && $(PY)/python -m pip install -q --require-hashes -r requirements/bootstrap.lock
 	VIRTUAL_ENV=.venv $(PY)/uv pip install -q --no-deps --require-hashes -r $(LOCK)
+	VIRTUAL_ENV=.venv requirements/torch.sh
 	VIRTUAL_ENV=.venv $(PY)/uv pip install -q --no-deps --no-build-isolation -e . && touch $@
 
 demo: env

@@ -30,6 +30,8 @@ VENDOR_HOMES = {
         "storage/facestore/measurements.py",
         "storage/facestore/activities.py",
         "storage/facestore/promotions.py",
+        "storage/facestore/models.py",
+        "storage/facestore/current_rows.py",
         "storage/facestore/vitals.py",
     },
     "numba": {"platform/faceloop/clustering"},

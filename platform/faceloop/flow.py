@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from faceloop.decision_tables import export_decisions
 from faceloop.params import section
 from faceloop.runner import Outcome, Workspace, run_stage
-from faceloop.stage import STAGES, load_stage
+from faceloop.stage import FLOW, load_stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,12 +23,12 @@ def run_flow(work: Workspace, clock: Callable[[], float] = time.perf_counter) ->
 
     Raises what `run_stage` raises: bad footage is quarantined and never stops a flow.
     """
-    for name in STAGES:
+    for name in FLOW:
         stage = load_stage(name)
         stage.fingerprint(section(work.tree, name, stage.params))  # models there, licences accepted: before work starts
     times = []
     export_decisions(work)
-    for name in STAGES:
+    for name in FLOW:
         start = clock()
         outcome = run_stage(work, name)
         times.append(StageTime(outcome=outcome, wall_s=clock() - start))

@@ -21,6 +21,14 @@ class GateParams(StageParams):
     purity: float = Field(ge=0, le=1)
 
 
+class ModelGateParams(StageParams):
+    """What speaks against a model. Floors of slices stand in `evaluate.floors`, beside what they are measured by."""
+
+    needs_gain: bool
+    allowed_loss: float = Field(ge=0, le=1)
+    allowed_slice_loss: float = Field(ge=0, le=1)
+
+
 class CheckParams(StageParams):
     """Where data-quality checks fail."""
 
@@ -38,5 +46,6 @@ class LoopParams(StageParams):
     task_footage_mb: float = Field(gt=0)
     due: DueParams
     gate: GateParams
+    model_gate: ModelGateParams
     checks: CheckParams
     parameter_sets: dict[str, list[str]]

@@ -19,7 +19,7 @@ from faceloop.identity.impact import Impact
 from faceloop.params import section
 from faceloop.runner import SWITCH_JOURNAL, Workspace, hold, run_stage
 from faceloop.shadow_impact import compare, keep_ids
-from faceloop.stage import STAGES
+from faceloop.stage import FLOW
 from faceloop.stages import embed
 from faceloop.vision.models import embedding_contract
 from facestore.errors import ConfigError, StageError
@@ -197,7 +197,7 @@ def _exchange(work: Workspace, turns: list[Turn], note: JsonValue) -> None:
 def _no_stage_runs(work: Workspace) -> Iterator[Callable[[], Fence]]:
     """Holds the lease of every stage that the switch concerns; gives a turn to write in which all are proved."""
     with ExitStack() as stack:
-        first, *others = [stack.enter_context(hold(work, stage)) for stage in STAGES[STAGES.index("embed") :]]
+        first, *others = [stack.enter_context(hold(work, stage)) for stage in FLOW[FLOW.index("embed") :]]
         yield lambda: first.fenced(*(other.lease for other in others))
 
 

@@ -1,5 +1,6 @@
 """Params: one YAML file, checked before work starts; every error names the key, the value and what is allowed."""
 
+import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -36,11 +37,23 @@ class Paths(StageParams):
     assignments: str
     questions: str
     release: str
+    candidate: str
+    evaluation: str
+    exported: str
     report: str
 
 
 Section = TypeVar("Section", bound=StageParams)
 Tree = dict[str, JsonValue]
+
+
+class _Yaml(yaml.SafeLoader):
+    """YAML as people write numbers, and as JSON writes them: PyYAML takes 1e-6 for a word, for want of a point."""
+
+
+_Yaml.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+\Z"), list("-+0123456789")
+)
 
 
 def default_params_path() -> Path:
@@ -58,7 +71,7 @@ def read_params(path: Path, overrides: Sequence[str] = ()) -> Tree:
     Raises ConfigError when the file or an override cannot be read, or an override names an unknown key.
     """
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Yaml)  # noqa: S506  # a SafeLoader
     except (OSError, UnicodeError, yaml.YAMLError) as error:
         raise ConfigError(f"cannot read params {path}: {error}") from error
     if not isinstance(tree, dict):
@@ -77,7 +90,7 @@ def _override(tree: Tree, override: str) -> None:
     if not found or not isinstance(node, dict) or leaf not in node:
         raise ConfigError(f"--set {override!r}: no such key; write SECTION.KEY=VALUE with a key of params.yaml")
     try:
-        node[leaf] = yaml.safe_load(text)
+        node[leaf] = yaml.load(text, Loader=_Yaml)  # noqa: S506  # a SafeLoader
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {override!r}: {text!r} is not a YAML value") from error
 

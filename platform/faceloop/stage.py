@@ -27,7 +27,8 @@ In = Annotated[Path, "in"]
 Out = Annotated[Path, "out"]
 External = Annotated[str, "external"]  # a folder or bucket that people fill: the source
 
-STAGES = ("ingest", "detect", "embed", "cluster", "identify", "select", "pack")
+FLOW = ("ingest", "detect", "embed", "cluster", "identify", "select", "pack")  # footage to a release
+STAGES = (*FLOW, "train", "evaluate", "export")  # and on to a model
 
 
 @dataclass(slots=True)

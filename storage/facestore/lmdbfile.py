@@ -1,7 +1,7 @@
 """The one home of lmdb: single-file databases, written once in key order, read lock-free and fork-safe."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -111,6 +111,18 @@ class LmdbReader:
             if value is None:
                 raise ShardCorrupt(f"{self._path} has no record {key!r}")
             return bytes(value)
+
+    def views(self, keys: Iterable[bytes]) -> Iterator[memoryview]:
+        """The values of keys in one transaction, uncopied: each view is valid only until the next is asked for.
+
+        Raises ShardCorrupt when one is missing.
+        """
+        with self._open().begin(buffers=True) as txn:
+            for key in keys:
+                value = txn.get(key)
+                if value is None:
+                    raise ShardCorrupt(f"{self._path} has no record {key!r}")
+                yield value
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Every record in key order."""

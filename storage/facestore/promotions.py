@@ -5,23 +5,20 @@ Both tables only grow. A roll-back is a row too: the current release is the newe
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
-from sqlalchemy import JSON, BigInteger, Integer, Select, String, Text, func, select
+from sqlalchemy import JSON, String, Text, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from facestore.catalogue import Moment, Tables, database_now, make_append_only, open_catalogue, reading, writing
+from facestore.current_rows import SERIAL, Turn, newest_first, next_seq, standing
 from facestore.errors import StageError
 from facestore.ids import ID_HEX, JsonValue, digest_of
-
-Turn = Literal["promoted", "rolled_back"]
-_SERIAL = BigInteger().with_variant(Integer, "sqlite")
 
 
 class _PromotionRow(Tables):
     __tablename__ = "promotion"
 
-    seq: Mapped[int] = mapped_column(_SERIAL, primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(SERIAL, primary_key=True, autoincrement=False)
     promotion_id: Mapped[str] = mapped_column(String(ID_HEX), unique=True)
     turn: Mapped[str] = mapped_column(String(16))
     release: Mapped[str] = mapped_column(String(64), index=True)
@@ -33,19 +30,19 @@ class _PromotionRow(Tables):
     parameter_set: Mapped[str] = mapped_column(String(64))
     revision: Mapped[str | None] = mapped_column(String(64))
     figures: Mapped[JsonValue] = mapped_column(JSON)
-    faces: Mapped[int] = mapped_column(_SERIAL)
-    decisions: Mapped[int] = mapped_column(_SERIAL)
+    faces: Mapped[int] = mapped_column(SERIAL)
+    decisions: Mapped[int] = mapped_column(SERIAL)
     labels_digest: Mapped[str] = mapped_column(String(64))
 
 
 class _DueMarkRow(Tables):
     __tablename__ = "due_mark"
 
-    seq: Mapped[int] = mapped_column(_SERIAL, primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(SERIAL, primary_key=True, autoincrement=False)
     run_id: Mapped[str] = mapped_column(String(600), unique=True)  # empty: when anybody first asked
     at: Mapped[datetime] = mapped_column(Moment())
-    faces: Mapped[int] = mapped_column(_SERIAL)
-    decisions: Mapped[int] = mapped_column(_SERIAL)
+    faces: Mapped[int] = mapped_column(SERIAL)
+    decisions: Mapped[int] = mapped_column(SERIAL)
     labels_digest: Mapped[str] = mapped_column(String(64))
     answer: Mapped[JsonValue] = mapped_column(JSON)
 
@@ -126,7 +123,7 @@ class Promotions:
         StageError where there is nothing to take back, or another release is current.
         """
         with writing(self._engine, "roll a release back") as session:
-            newest = session.scalars(_newest_first()).first()
+            newest = session.scalars(newest_first(_PromotionRow)).first()
             if newest is not None and newest.turn == "rolled_back" and newest.release == release:
                 return _promotion(newest)
             current = _current(session)
@@ -134,7 +131,7 @@ class Promotions:
                 raise StageError("no release is current; there is nothing to roll back")
             if release is not None and current.release != release:
                 raise StageError(f"release {release[:12]} is not the current one, {current.release[:12]} is")
-            row = _row_like(current, seq=_next(session, _PromotionRow), at=database_now(session), by=by, why=why)
+            row = _row_like(current, seq=next_seq(session, _PromotionRow), at=database_now(session), by=by, why=why)
             session.add(row)
             session.flush()
             return _promotion(row)
@@ -148,7 +145,7 @@ class Promotions:
     def all(self) -> list[Promotion]:
         """Every promotion and roll-back, newest first."""
         with reading(self._engine, "read the promotions") as session:
-            return [_promotion(row) for row in session.scalars(_newest_first())]
+            return [_promotion(row) for row in session.scalars(newest_first(_PromotionRow))]
 
     def mark(self, run_id: str, stock: Stock, answer: JsonValue) -> Mark:
         """Remember what a run was told; the first word of a run stands."""
@@ -156,7 +153,7 @@ class Promotions:
             row = session.scalars(select(_DueMarkRow).where(_DueMarkRow.run_id == run_id)).first()
             if row is None:
                 row = _DueMarkRow(
-                    seq=_next(session, _DueMarkRow),
+                    seq=next_seq(session, _DueMarkRow),
                     run_id=run_id,
                     at=database_now(session),
                     answer=answer,
@@ -175,7 +172,7 @@ class Promotions:
     def last_mark(self) -> Mark | None:
         """From where to count: the last promotion or due mark, whichever is newer."""
         with reading(self._engine, "read when a release was due") as session:
-            promoted = session.scalars(_newest_first().where(_PromotionRow.turn == "promoted")).first()
+            promoted = session.scalars(newest_first(_PromotionRow).where(_PromotionRow.turn == "promoted")).first()
             due = session.scalars(select(_DueMarkRow).order_by(_DueMarkRow.seq.desc())).first()
             marks = [_mark(promoted, None)] if promoted is not None else []
             marks += [_mark(due, due.answer)] if due is not None else []
@@ -190,22 +187,12 @@ class Promotions:
         self._engine.dispose()
 
 
-def _newest_first() -> Select[_PromotionRow]:
-    return select(_PromotionRow).order_by(_PromotionRow.seq.desc())
-
-
 def _current(session: Session) -> _PromotionRow | None:
-    taken_back = select(_PromotionRow.taken_back).where(_PromotionRow.taken_back.is_not(None))
-    standing = _newest_first().where(_PromotionRow.turn == "promoted", _PromotionRow.promotion_id.not_in(taken_back))
-    return session.scalars(standing).first()
-
-
-def _next(session: Session, table: type[_PromotionRow] | type[_DueMarkRow]) -> int:
-    return (session.scalar(select(func.max(table.seq))) or 0) + 1
+    return standing(session, _PromotionRow, "promotion_id")
 
 
 def _new_row(session: Session, request: PromotionRequest) -> _PromotionRow:
-    seq = _next(session, _PromotionRow)
+    seq = next_seq(session, _PromotionRow)
     names = [name for name in PromotionRequest.__slots__ if name != "stock"]
     return _PromotionRow(
         **{name: getattr(request, name) for name in names},

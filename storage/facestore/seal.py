@@ -36,3 +36,19 @@ def unseal(record: bytes | memoryview, name: str) -> tuple[dict[str, JsonValue],
     if start > len(body) or not isinstance(header, dict):
         raise ShardCorrupt(f"record {name}: its layout does not hold; rebuild the shard")
     return header, body[start:]
+
+
+def payload_of(record: memoryview, sha256: bytes, name: str) -> memoryview:
+    """The payload (a view, no copy) of the record that has this hash: what its header says is known from elsewhere.
+
+    Raises ShardCorrupt, naming the record, when it is another record or its bytes have changed.
+    """
+    body = record[_DIGEST_BYTES:]
+    if len(body) < _LENGTH.size or hashlib.sha256(body).digest() != sha256:
+        raise ShardCorrupt(f"record {name}: bytes do not match the sha256 that the release states; rebuild the shard")
+    return body[_LENGTH.size + int.from_bytes(body[: _LENGTH.size], "little") :]
+
+
+def digest_in(record: memoryview) -> bytes:
+    """The hash that a sealed record claims."""
+    return bytes(record[:_DIGEST_BYTES])

@@ -1,5 +1,6 @@
 """Params: every mistake is found before work starts and names the key, the value and what is allowed."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,19 @@ def test_a_file_that_holds_no_params_is_a_config_error(payload: bytes, tmp_path:
         read_params(tmp_path / "p.yaml")
     with pytest.raises(ConfigError, match="cannot read params"):
         read_params(tmp_path / "missing.yaml")
+
+
+@pytest.mark.parametrize("value", [1e-6, 1.5e300, -2e-9, 5.0, 3, True, "1e", "e5", "12e", "0x1f", "1e-6 px"])
+def test_what_json_writes_is_read_back_as_it_was(tmp_path: Path, value: object) -> None:
+    """A job keeps its params as JSON; people write 1e-6 too, which is no number to YAML 1.1."""
+    kept = tmp_path / "params.json"
+    kept.write_text(json.dumps({"value": value}), encoding="utf-8")
+    found = read_params(kept)["value"]
+    assert (found, type(found)) == (value, type(value))
+
+
+def test_a_small_number_may_be_set_without_a_point(tmp_path: Path) -> None:
+    kept = tmp_path / "params.yaml"
+    kept.write_text("value: 1e-6\n", encoding="utf-8")
+    assert read_params(kept) == {"value": 1e-6}
+    assert read_params(kept, ["value=2e-7"]) == {"value": 2e-7}

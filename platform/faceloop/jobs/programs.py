@@ -1,4 +1,4 @@
-"""Which program a kind of job runs. A trainer, once it is here, takes the place of one entry.
+"""Which program a kind of job runs. The trainer takes the place of one entry.
 
 A program is a command: it writes `result.json` into the folder that it is given, progress to stderr, and exits with 0;
 or it writes why it could not, as its last line on stderr.
@@ -58,7 +58,7 @@ def _copy_release(order: Order) -> list[str]:
 
 
 PROGRAMS: dict[JobKind, Program] = {
-    "train": Program(name="read_shards", version=1, argv=_read_shards),  # a smoke test: there is no trainer yet
+    "train": Program(name="read_shards", version=1, argv=_read_shards),  # not yet the stage
     "export": Program(name="copy_release", version=1, argv=_copy_release),
 }
 

@@ -1,4 +1,4 @@
-"""read_shards: the program of `train` until there is a trainer. Reads all that a trainer would, and says how fast.
+"""read_shards: the program of `train` until it calls the stage. Reads all that a trainer would, and says how fast.
 
 Every file is compared with the manifest, every record with its own sha256 and with the table of samples.
 """

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from faceloop.runner import Workspace
-from faceloop.stage import STAGES, Report, load_stage
+from faceloop.stage import FLOW, Report, load_stage
 from facestore.ids import JsonValue
 from facestore.ledger import Ledger, StageRun
 from facestore.publish import Manifest, read_manifest
@@ -70,8 +70,8 @@ def read_flow(work: Workspace) -> Flow:
 
     Raises DataError for a damaged manifest, StoreError when the ledger cannot be opened.
     """
-    manifests = {out: read_manifest(work.path(out)) for stage in STAGES for out in load_stage(stage).outs}
-    published = {stage: manifest for stage in STAGES if (manifest := manifests[load_stage(stage).outs[0]]) is not None}
+    manifests = {out: read_manifest(work.path(out)) for stage in FLOW for out in load_stage(stage).outs}
+    published = {stage: manifest for stage in FLOW if (manifest := manifests[load_stage(stage).outs[0]]) is not None}
     ledger = Ledger(work.ledger_url())
     try:
         runs = {stage: ledger.find(manifest.run_key) for stage, manifest in published.items()}
@@ -80,7 +80,7 @@ def read_flow(work: Workspace) -> Flow:
     return Flow(
         stages=tuple(_flow(stage, Report.from_counts(found.counts)) for stage, found in published.items()),
         timings=tuple(_timing(run) for run in runs.values() if run is not None),
-        missing=tuple(stage for stage in STAGES if stage not in published),
+        missing=tuple(stage for stage in FLOW if stage not in published),
         stale=tuple(stage for stage, run in runs.items() if run is not None and _is_stale(run, manifests)),
     )
 

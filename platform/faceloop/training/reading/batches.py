@@ -1,0 +1,141 @@
+"""Batches of a train split for one rank of a training.
+
+Which samples a step holds and how each is augmented depends only on (seed, epoch, step, place in the global batch),
+not on workers, ranks or where the training was resumed.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from faceloop.training.reading.augmentation_profile import AugmentationProfile
+from faceloop.training.reading.labels import read_labels
+from faceloop.training.reading.order import PerIdentity, Sampler, order_of
+from faceloop.training.reading.steps import Place, Step, StepReader
+from facestore.errors import ConfigError, FaceloopError
+from facestore.shards import ShardReader
+
+_AHEAD_PER_WORKER = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """`images` (B, 3, 112, 112) uint8 RGB, channels last in memory; `labels` (B,) int64; else (B,) f32 in [0, 1]."""
+
+    images: Tensor
+    labels: Tensor
+    confidences: Tensor
+    qualities: Tensor
+
+
+class TrainReader:
+    """Reads `split_dir` (labelled LMDB shards) in global batches of `batch_size`; this rank gets its equal part.
+
+    `augmentation` None: pictures as they are stored. `workers` 0 reads in this process; workers stay between epochs
+    and end with `close`, with the reader, or with this process. `start_method` spawn where forking is not safe.
+    Raises ConfigError when ranks or sampler cannot share out the batch, DataError for a split without labels.
+    """
+
+    def __init__(
+        self,
+        split_dir: Path,
+        *,
+        batch_size: int,
+        sampler: Sampler,
+        augmentation: AugmentationProfile | None,
+        rank: int = 0,
+        world_size: int = 1,
+        workers: int = 0,
+        seed: int = 0,
+        start_method: Literal["fork", "spawn", "forkserver"] = "fork",
+        is_pinned: bool = False,
+    ) -> None:
+        if batch_size < 1 or not 0 <= rank < world_size or batch_size % world_size:
+            raise ConfigError(f"batch size {batch_size} cannot be shared by {world_size} ranks (this is rank {rank})")
+        if isinstance(sampler, PerIdentity) and batch_size // world_size % sampler.samples_per_identity:
+            raise ConfigError(
+                f"a rank's {batch_size // world_size} samples must hold whole identities of "
+                f"{sampler.samples_per_identity}; change batch_size or samples_per_identity"
+            )
+        shards = ShardReader(split_dir)
+        labels = read_labels(split_dir, shards)
+        order = order_of(sampler, labels, batch_size=batch_size, seed=seed)
+        part = batch_size // world_size
+        self.samples, self.classes = len(labels), int(labels.class_index.max()) + 1
+        self.steps_per_epoch = order.steps_per_epoch
+        self._labels = labels
+        self._steps = StepReader(
+            shards=shards,
+            labels=labels,
+            order=order,
+            profile=augmentation,
+            places=slice(rank * part, (rank + 1) * part),
+            batch_size=batch_size,
+            seed=seed,
+        )
+        self._wanted: list[Place] = []
+        self._loader: DataLoader[Step] | None = None
+        if workers:
+            with _starting_workers():
+                self._loader = DataLoader(
+                    self._steps,  # type: ignore[arg-type]  # torch names its Dataset class, and needs only __getitem__
+                    batch_size=None,
+                    sampler=self._wanted,  # (epoch, step) as index
+                    num_workers=workers,
+                    persistent_workers=True,
+                    prefetch_factor=_AHEAD_PER_WORKER,
+                    multiprocessing_context=start_method,
+                    worker_init_fn=_one_thread,
+                    pin_memory=is_pinned,
+                    generator=torch.Generator(),  # its own: the training's numbers stay untouched
+                )
+
+    def batches(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+        """This rank's part of every step of `epoch` from `first_step` on.
+
+        Raises ShardCorrupt, naming the record, when one does not match its hash or its label in the release.
+        """
+        self._wanted[:] = [(epoch, step) for step in range(first_step, self.steps_per_epoch)]
+        steps: Iterator[Step | FaceloopError] = map(self._steps.__getitem__, list(self._wanted))
+        if self._loader is not None:
+            with _starting_workers():
+                steps = iter(self._loader)
+        for step in steps:
+            if isinstance(step, FaceloopError):
+                raise step
+            yield Batch(
+                images=step.images,
+                labels=torch.from_numpy(self._labels.class_index[step.rows]),
+                confidences=torch.from_numpy(self._labels.confidence[step.rows]),
+                qualities=torch.from_numpy(self._labels.quality[step.rows]),
+            )
+
+    def close(self) -> None:
+        """End the workers. The reader can be used no more."""
+        self._loader = None
+
+
+@contextmanager
+def _starting_workers() -> Iterator[None]:
+    """OpenCV's thread pool does not survive a fork: a child that touches it hangs. So there is none meanwhile."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        with warnings.catch_warnings():  # more workers than cores are the business of whoever set the number
+            warnings.filterwarnings("ignore", message="This DataLoader will create")
+            yield
+    finally:
+        cv2.setNumThreads(threads)
+
+
+def _one_thread(_worker: int) -> None:
+    if cv2.getNumThreads() != 1:  # spawned: nothing was inherited
+        cv2.setNumThreads(1)

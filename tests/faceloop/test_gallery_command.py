@@ -1,0 +1,162 @@
+"""`faceloop gallery` on a published root: who is in it, who never is, which one counts."""
+
+import json
+import shutil
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from faceloop.commands.gallery import app as gallery_app
+from faceloop.decision_tables import with_decision_log
+from faceloop.export.gallery import Gallery, members_of
+from faceloop.identity.resolve import RESTRICTION
+from faceloop.promotion.galleries import GalleryRequest, history_of, publish_gallery, roll_back_gallery
+from faceloop.runner import Workspace
+from faceloop.vision.models import embedding_contract
+from faceloop.vision.packs import load_pack
+from facestore.decisions import decide
+from facestore.errors import DataError, StageError
+from facestore.ids import JsonValue, canonical_json
+from facestore.records import Assignment
+from facestore.tables import read_table
+
+from . import mining_world
+from .mining_world import PHOTOS, axis, face_id, label, publish_world
+from .runner_world import open_root
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+PROPOSED = GalleryRequest(states=["confirmed", "proposed"], templates=3)
+CONTRACT = embedding_contract(load_pack("builtin", accept_licence=None, insightface_root=None), precision="f32")
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    folder = tmp_path_factory.mktemp("gallery")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mining_world, "DIM", CONTRACT.dimension)
+        work = publish_world(folder / "root", folder / "source")
+    contract = canonical_json({"contract_id": CONTRACT.contract_id, **asdict(CONTRACT), "committee": []})
+    (work.path("embeddings") / "contract.json").write_text(contract, encoding="utf-8")
+    return work
+
+
+@pytest.fixture
+def work(published: Workspace, tmp_path: Path) -> Workspace:
+    shutil.copytree(published.root, tmp_path / "root")
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(published.tree), encoding="utf-8")
+    return open_root(tmp_path / "root", published.tree)
+
+
+def current(work: Workspace) -> Path:
+    return work.root / "galleries" / history_of(work.root)[-1]
+
+
+def identity_of(work: Workspace, person: int) -> str:
+    rows = {row.face_id: row for row in read_table(work.path("assignments"), "assignments", Assignment)}
+    return str(rows[face_id(person, 0)].identity_id)
+
+
+def say(work: Workspace, verb: str, *faces: str, note: str | None = None, identity: str | None = None) -> None:
+    said = [
+        decide(
+            "is" if verb == "is" else "ignore",
+            face_id=face,
+            identity_id=identity,
+            annotator="eve",
+            decided_at=NOW,
+            note=note,
+        )
+        for face in faces
+    ]
+    with_decision_log(work, lambda log: log.append(said))
+
+
+def command(work: Workspace, *words: str) -> dict[str, JsonValue]:
+    arguments = [*words, "--root", str(work.root), "--params", str(work.root.parent / "params.yaml")]
+    done = CliRunner().invoke(gallery_app, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    found: dict[str, JsonValue] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_proposed_people_are_published_only_on_request_and_each_is_found_by_their_face(work: Workspace) -> None:
+    with pytest.raises(DataError, match="confirm identities first"):
+        publish_gallery(work, GalleryRequest())
+    found = command(work, "publish", "--proposed")
+    assert (found["identities"], found["state"]) == (4, "published")
+    gallery = Gallery(current(work))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mining_world, "DIM", CONTRACT.dimension)
+        queries = np.stack([axis(person) for person in range(4)]).astype(np.float32)
+    matches = gallery.search(queries, contract_id=CONTRACT.contract_id, people=1)
+    assert [match[0].identity_id for match in matches] == [identity_of(work, person) for person in range(4)]
+    assert {match[0].verdict for match in matches} == {"match"}
+
+
+def test_confirmed_people_alone_are_published_by_default(work: Workspace) -> None:
+    subject = identity_of(work, 2)
+    say(work, "is", *(face_id(2, photo) for photo in range(PHOTOS)), identity=subject)
+    label(work)
+    assert publish_gallery(work, GalleryRequest()).identities == 1
+    assert set(Gallery(current(work)).identities) == {subject}
+
+
+def test_the_same_labels_are_the_same_gallery_and_another_request_is_another_one(work: Workspace) -> None:
+    first, second = publish_gallery(work, PROPOSED), publish_gallery(work, PROPOSED)
+    assert first.digest == second.digest and second.was_there_before
+    assert len(history_of(work.root)) == 1
+    other = publish_gallery(work, PROPOSED.model_copy(update={"templates": 1}))
+    assert other.digest != first.digest and other.rows == 4
+    assert sum(path.is_dir() for path in (work.root / "galleries").iterdir()) == 2  # galleries stay
+
+
+def test_a_restricted_person_is_in_no_gallery_from_that_moment_on_and_no_way_back_leads_to_them(
+    work: Workspace,
+) -> None:
+    publish_gallery(work, PROPOSED)
+    subject = identity_of(work, 1)
+    say(work, "ignore", face_id(1, 0), note=f"{RESTRICTION}{subject}: person_asked")  # no stage ran since
+    done = publish_gallery(work, PROPOSED)
+    assert done.identities == 3 and done.left_out["faces_restricted"] == PHOTOS
+    assert not members_of(current(work)) & {face_id(1, photo) for photo in range(PHOTOS)}
+    before = history_of(work.root)
+    with pytest.raises(DataError, match="taken out since"):
+        roll_back_gallery(work)
+    assert history_of(work.root) == before
+
+
+def test_a_face_that_people_took_out_leaves_the_rest_of_its_person(work: Workspace) -> None:
+    say(work, "ignore", face_id(0, 3))
+    assert publish_gallery(work, PROPOSED).identities == 4
+    assert face_id(0, 3) not in members_of(current(work)) and face_id(0, 4) in members_of(current(work))
+
+
+def test_going_back_lets_the_gallery_before_count_and_forward_again_by_publishing(work: Workspace) -> None:
+    first = command(work, "publish", "--proposed")["gallery"]
+    second = command(work, "publish", "--proposed", "--templates", "1")["gallery"]
+    assert command(work, "show")["gallery"] == second
+    assert command(work, "roll-back") == {"gallery": first, "state": "rolled_back"}
+    assert command(work, "show")["gallery"] == first
+    with pytest.raises(DataError, match="before this one"):
+        roll_back_gallery(work)
+    assert command(work, "publish", "--proposed", "--templates", "1")["gallery"] == second
+
+
+def test_thresholds_are_cosines_of_the_calibration_that_the_labels_were_made_with(work: Workspace) -> None:
+    shown = command(work, "publish", "--proposed") and command(work, "show")
+    said = shown["thresholds"]
+    calibration = mining_world.CALIBRATION
+    assert isinstance(said, dict)
+    assert said["match"] == pytest.approx(calibration.cosine(3.7), abs=1e-4)
+    assert said["stranger"] == pytest.approx(calibration.cosine(2.3), abs=1e-4)
+
+
+def test_before_identify_has_run_there_is_nothing_to_publish(work: Workspace) -> None:
+    shutil.rmtree(work.path("assignments"))
+    with pytest.raises(StageError, match="run the flow up to identify first"):
+        publish_gallery(work, PROPOSED)
