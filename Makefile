@@ -32,7 +32,7 @@ labelstudio-down: env
 	$(PY)/python -m facereview.labelstudio.local stop --folder $(LABELS)
 
 test: env
-	$(PY)/python -m pytest
+	$(PY)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 chaos: env
 	FACELOOP_LONG=1 $(PY)/python -m pytest tests/loop

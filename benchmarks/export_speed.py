@@ -31,7 +31,7 @@ from faceloop.export.trial import Trial, open_trial
 from faceloop.params import Tree, read_params, section
 from faceloop.progress import SilentProgress
 from faceloop.runner import open_workspace, run_stage
-from faceloop.stages.export import Params
+from faceloop.stages.export import Params, recoverer
 from faceloop.vision.arrays import Float32Array
 from faceloop.vision.contract import Precision
 from faceloop.vision.packs import load_pack
@@ -44,7 +44,7 @@ from facestore.records import Face, Footage, ReleaseSample, Split
 from facestore.shards import SampleLabel, write_shards
 from facestore.tables import read_table, write_table
 
-FORMS: tuple[Form, ...] = ("float32", "float16", "int8", "pruned", "channels")
+FORMS: tuple[Form, ...] = ("float32", "float16", "int8", "pruned", "channels", "distilled")
 ENGINES: tuple[tuple[Engine, Precision], ...] = (("onnxruntime", "f32"), ("openvino", "f32"), ("openvino", "bf16"))
 SETTINGS = (
     f"export.forms=[{', '.join(FORMS)}]",
@@ -89,16 +89,23 @@ def main() -> None:
             trial = open_trial(pack, canonical, release=release, params=params, threads=1)
             preprocessing = recogniser_of(pack).preprocessing
             graphs: dict[str, RecogniserGraph] = {
-                form: make_form(form, canonical, release=release, preprocessing=preprocessing, params=params)
+                form: make_form(
+                    form,
+                    canonical,
+                    release=release,
+                    preprocessing=preprocessing,
+                    params=params,
+                    recover=recoverer(params, threads=1),
+                )
                 for form in FORMS
                 if form in (options.form or FORMS)
             }
             rows = [row for form, graph in graphs.items() for row in rows_of(form, graph, trial)]
             if options.student and name == (options.pack or ["builtin"])[0]:
                 student = load_pack(options.student, accept_licence="non-commercial", insightface_root=None)
-                graphs["distilled"] = canonical_graph(student)
+                graphs["student"] = canonical_graph(student)
                 # Fed as the student wants, held against the teacher's vectors: distilled, they share a space.
-                rows += rows_of("distilled", graphs["distilled"], replace(trial, pack=student))
+                rows += rows_of("student", graphs["student"], replace(trial, pack=student))
             crops = trial.faces.crops_rgb[: 4 * BATCH]
             measure_speed(rows, normalise(crops, contract_of(canonical, preprocessing, hint="f32")), options.rounds)
             print_table(pack.pack_id, rows)

@@ -13,18 +13,25 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def ours(folder: Path, workers: int, batch: int) -> Callable[[], Iterator[int]]:
-    from faceloop.training.reading.batches import TrainReader
+def ours(folder: Path, workers: int, batch: int, *, is_decoded_kept: bool = False) -> Callable[[], Iterator[int]]:
+    from faceloop.training.reading.batches import KeepDecoded, TrainReader
     from faceloop.training.reading.order import Shuffled
 
     reader = TrainReader(
-        folder / "release/train", batch_size=batch, sampler=Shuffled(), augmentation=None, workers=workers, seed=1
+        folder / "release/train",
+        batch_size=batch,
+        sampler=Shuffled(),
+        augmentation=None,
+        workers=workers,
+        seed=1,
+        keep_decoded=KeepDecoded(folder=folder, room_bytes=1 << 40) if is_decoded_kept else None,
     )
     epochs = iter(range(1_000_000))
     return lambda: (len(found.labels) for found in reader.batches(next(epochs)))
@@ -80,7 +87,13 @@ def _decode(part: tuple[int, int]) -> int:
     return part[1] - part[0]
 
 
-CONTESTANTS = {"ours": ours, "imagefolder": imagefolder, "webdataset": webdataset, "decode": decode}
+CONTESTANTS: dict[str, Callable[[Path, int, int], Callable[[], Iterator[int]]]] = {
+    "ours": ours,
+    "kept": partial(ours, is_decoded_kept=True),
+    "imagefolder": imagefolder,
+    "webdataset": webdataset,
+    "decode": decode,
+}
 
 
 def cpu_s(pids: list[int]) -> float:

@@ -5,7 +5,8 @@
 Crops are those of TRAIN_SPLIT (`release/train` of a root), or of the portrait that scikit-image ships, shifted by some
 pixels and encoded as `detect` does until there are enough. Each loader runs in a process of its own, in alternating
 order, with the same number of workers, after one epoch that is not timed. All hand over uint8 pictures and labels,
-shuffled, without augmentation. PYTHON is an interpreter with torchvision and webdataset.
+shuffled, without augmentation. `ours` decodes in every epoch, `kept` copies what the first epoch decoded; `decode` is
+the decoder that both use, alone, on JPEGs in memory. PYTHON is an interpreter with torchvision and webdataset.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from facestore.images import encode_jpeg
 from facestore.shards import SampleLabel, ShardReader, write_shards
 
 CONTESTANTS = Path(__file__).with_name("loader_contestants.py")
+OURS = ("ours", "kept")
 PEERS = ("imagefolder", "webdataset")
 IDENTITIES = 1000
 SHARD = 4096
@@ -103,7 +105,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--peers-python", type=Path, help="interpreter that has torchvision and webdataset")
     options = parser.parse_args()
-    kinds = ["ours", "decode", *(PEERS if options.peers_python else ())]
+    kinds = [*OURS, "decode", *(PEERS if options.peers_python else ())]
     if options.peers_python is None:
         print("Skipped: ImageFolder and WebDataset; name an interpreter that has them with --peers-python.")
     with tempfile.TemporaryDirectory() as scratch:
@@ -118,12 +120,13 @@ def main() -> None:
                 found = timed(kind, python, folder, options.workers, options.batch, options.epochs)
                 rounds[kind].append(found)
                 print(f"| {number} | {kind} | {found.per_wall_s:.0f} | {found.cpu_us:.0f} |", flush=True)
-    print("\nOurs against each, median of rounds (their cpu / our cpu; our speed / their speed):\n")
-    for kind in kinds[1:]:
-        pairs = list(zip(rounds["ours"], rounds[kind], strict=True))
-        cpu = median(theirs.cpu_us / mine.cpu_us for mine, theirs in pairs)
-        speed = median(mine.per_wall_s / theirs.per_wall_s for mine, theirs in pairs)
-        print(f"- {kind}: cpu {cpu:.2f}×, speed {speed:.2f}×")
+    print("\nMedian of rounds (their cpu / our cpu; our speed / their speed):\n")
+    for mine in OURS:
+        for kind in kinds[len(OURS) :]:
+            pairs = list(zip(rounds[mine], rounds[kind], strict=True))
+            cpu = median(theirs.cpu_us / own.cpu_us for own, theirs in pairs)
+            speed = median(own.per_wall_s / theirs.per_wall_s for own, theirs in pairs)
+            print(f"- {mine} against {kind}: cpu {cpu:.2f}×, speed {speed:.2f}×")
 
 
 if __name__ == "__main__":

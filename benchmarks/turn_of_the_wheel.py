@@ -63,6 +63,7 @@ TRAINING = (  # chosen on half A, on people kept apart inside of it
     "train.optimiser.centres_rate=0.001",  # centres stay where the old model, on clear and hard views, puts them
     "train.optimiser.weight_decay=0.0001",
     "train.schedule.epochs=1",
+    "train.blend=0.5",
     "train.batch_size=64",
     "train.augmentation=flip",
     "train.workers=0",

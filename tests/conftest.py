@@ -30,6 +30,11 @@ settings.register_profile("busy machine", deadline=None)
 settings.load_profile("busy machine")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A whole deployment comes first: it takes minutes, mostly waiting, and the other files run beside it."""
+    items.sort(key=lambda item: "loop" not in item.path.relative_to(ROOT).parts[:2])
+
+
 @pytest.fixture(scope="session")
 def astronaut_rgb() -> UInt8Array:
     """(512, 512, 3): one frontal face at about x 170–270, y 60–190."""

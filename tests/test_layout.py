@@ -31,6 +31,7 @@ VENDOR_HOMES = {
         "storage/facestore/activities.py",
         "storage/facestore/promotions.py",
         "storage/facestore/models.py",
+        "storage/facestore/runlog.py",
         "storage/facestore/current_rows.py",
         "storage/facestore/vitals.py",
     },

@@ -86,6 +86,8 @@ def _arguments(task_id: str, argv: Argv, how: How) -> dict[str, Any]:
         "pool": GPU_POOL if is_gpu else POOL,
         "execution_timeout": timedelta(hours=how.get("hours", 6.0)),
     }
+    if is_gpu and tuple(argv[:3]) == ("jobs", "submit", "train"):
+        known["pool_slots"] = settings().train_slots
     if is_gpu and settings().gpu_queue:
         known["queue"] = settings().gpu_queue
     if settings().executor != "local":

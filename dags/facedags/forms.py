@@ -2,7 +2,7 @@
 
 from airflow.sdk import Param
 
-_OVERRIDE = {"type": "string", "pattern": r"^pack\.[a-z_.]+=.+$"}
+_OVERRIDE = {"type": "string", "pattern": r"^(pack|train|evaluate|export)\.[a-z_.]+=.+$"}
 
 _STATE = {"type": "string", "enum": ["proposed", "confirmed"]}
 
@@ -22,7 +22,11 @@ RELEASE: dict[str, Param] = {
         description="Of loop.parameter_sets",
     ),
     "overrides": Param(
-        [], type="array", items=_OVERRIDE, title="More overrides", description="pack.KEY=VALUE, one a line"
+        [],
+        type="array",
+        items=_OVERRIDE,
+        title="More overrides",
+        description="SECTION.KEY=VALUE of pack, train, evaluate or export, one a line",
     ),
     "code_revision": Param(
         None,
@@ -37,9 +41,28 @@ SUBJECT: dict[str, Param] = {
     "subject": Param("", type="string", minLength=6, maxLength=80, title="Subject", description="Identity or face id"),
     "reason": Param("request", type="string", pattern="^[a-z_]{2,40}$", title="Reason code"),
 }
+_SOURCES = ["look_alikes", "angle_bands", "evaluation_errors", "feedback", "disagreement", "tracks"]
+_ANGLE = {"type": "number", "minimum": 0.0, "maximum": 90.0}
+_ACCEPT = {
+    "slice": {"type": "string", "pattern": r"^(all|[a-z_]+:[^\s:]{1,64})$"},
+    "metric": {"type": "string", "enum": ["tar"]},
+    "far": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+    "gain": {"type": "number", "minimum": 0, "maximum": 1},
+}
 MINING: dict[str, Param] = {
     "name": Param("", type="string", pattern="^[a-z0-9][a-z0-9-]{0,47}$", title="Name of the hard set"),
     "purpose": Param("", type="string", maxLength=500, title="What it is for", description="No names of people."),
+    "asked_by": Param(
+        "", type="string", pattern="^[A-Za-z0-9 _./-]{0,64}$", title="Who asks", description="Team or role"
+    ),
+    "due": Param(None, type=["null", "string"], format="date", title="Verdict wanted by"),
+    "sources": Param(
+        ["look_alikes"], type="array", items={"type": "string", "enum": _SOURCES}, minItems=1, title="Sources"
+    ),
+    "angle_deg": Param(
+        [30.0, 60.0], type="array", items=_ANGLE, minItems=2, maxItems=2, title="Source angle_bands, degrees"
+    ),
+    "track_quality": Param(0.5, type="number", minimum=0, maximum=1, title="Source tracks: poor is below"),
     "hard_positives": Param(100, type="integer", minimum=0, maximum=100_000, title="Pairs of one person, least alike"),
     "hard_negatives": Param(100, type="integer", minimum=0, maximum=100_000, title="Pairs of two people, most alike"),
     "subsets": Param(["*"], type="array", items={"type": "string"}, minItems=1, title="Patterns of subsets"),
@@ -56,4 +79,8 @@ MINING: dict[str, Param] = {
     "seed": Param(1, type="integer", minimum=0, title="Seed"),
     "ask": Param(False, type="boolean", title="Ask people about doubtful pairs"),
     "most_questions": Param(50, type="integer", minimum=0, maximum=10_000, title="Questions at most"),
+    "minutes": Param(None, type=["null", "number"], title="Minutes of people at most"),
+    "accept": Param(
+        None, type=["null", "object"], properties=_ACCEPT, additionalProperties=False, title="What must get better"
+    ),
 }

@@ -24,6 +24,7 @@ class Settings:
     job_pause_s: float  # between two looks at a job
     approval_timeout: timedelta
     is_gpu_used: bool
+    train_slots: int  # of the GPU pool that a training takes: train.nodes × train.ranks, at most what the pool has
     gpu_queue: str | None  # Celery: the queue of the workers that have a GPU
     reports_url: str | None  # where `faceloop serve-metrics` shows the run reports
     image: str
@@ -62,6 +63,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         job_pause_s=float(text("JOB_PAUSE_S", "5")),
         approval_timeout=timedelta(hours=float(text("APPROVAL_HOURS", "168"))),
         is_gpu_used=text("GPU", "no") == "yes",
+        train_slots=int(text("TRAIN_SLOTS", "1")),
         gpu_queue=environ.get("FACELOOP_GPU_QUEUE") or None,
         reports_url=environ.get("FACELOOP_REPORTS_URL") or None,
         image=image,

@@ -5,7 +5,7 @@ set -eu
 airflow db migrate
 cat >/tmp/pools.json <<END
 {"faceloop": {"slots": ${PARALLELISM:-4}, "description": "Commands of the platform at once", "include_deferred": false},
- "faceloop_gpu": {"slots": ${GPUS:-1}, "description": "Commands at once that use a GPU", "include_deferred": false}}
+ "faceloop_gpu": {"slots": ${GPUS:-1}, "description": "Commands at once that use a GPU", "include_deferred": true}}
 END
 airflow pools import /tmp/pools.json
 user() { # name, role, email, password

@@ -15,6 +15,7 @@ from faceloop.commands.late import LateCommands
 from faceloop.commands.options import ALL_THREADS, ParamsOption, RootOption, SetOption, ThreadsOption, workspace
 from faceloop.commands.recording import COME_BACK, NOT_READY, recorded
 from faceloop.decision_tables import ARTIFACT as DECISIONS
+from faceloop.experiments.pin import refuse_pinned
 from faceloop.progress import complain, log_as_json, progress_for
 from faceloop.runner import Outcome, Workspace, run_stage
 from faceloop.stage import FLOW, STAGES, load_stage
@@ -62,9 +63,21 @@ def run(
     """Run one stage. Prints one line of JSON: state and counts."""
     batches = sorted(set(batch or ()))
     work = workspace(root, params, overrides, threads)
+    refuse_pinned(work, stage)
     outcome = run_stage(work, stage, batches=batches, again=again, wait_s=wait)
+    _put_on_record(work, outcome)
     chosen = {"batches": batches} if batches else {}
     typer.echo(json.dumps({**_summary(outcome), **chosen}, ensure_ascii=False))
+
+
+def _put_on_record(work: Workspace, outcome: Outcome) -> None:
+    """Trainings and evaluations, with what they ran with."""
+    if outcome.stage not in ("train", "evaluate"):
+        return
+    from faceloop.experiments.recording import record_run
+    from faceloop.jobs.revision import running_revision
+
+    record_run(work, outcome, revision=running_revision(os.environ))
 
 
 @app.command()
@@ -85,6 +98,7 @@ def flow(
     if spec is not None and spec.file is None:
         fixed.append("ingest.subset_from=source")  # the folder is the answer: no stage may see it as a subset
     work = workspace(root, params, [*(overrides or []), *fixed], threads)
+    refuse_pinned(work, "pack")
     run_flow(work)
     _report(work, spec)
 

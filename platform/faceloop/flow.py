@@ -5,8 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from faceloop.decision_tables import export_decisions
-from faceloop.params import section
-from faceloop.runner import Outcome, Workspace, run_stage
+from faceloop.runner import Outcome, Workspace, run_stage, stage_params
 from faceloop.stage import FLOW, load_stage
 
 
@@ -25,7 +24,7 @@ def run_flow(work: Workspace, clock: Callable[[], float] = time.perf_counter) ->
     """
     for name in FLOW:
         stage = load_stage(name)
-        stage.fingerprint(section(work.tree, name, stage.params))  # models there, licences accepted: before work starts
+        stage.fingerprint(stage_params(work, name))  # models there, licences accepted: before work starts
     times = []
     export_decisions(work)
     for name in FLOW:

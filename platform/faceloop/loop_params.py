@@ -27,6 +27,7 @@ class ModelGateParams(StageParams):
     needs_gain: bool
     allowed_loss: float = Field(ge=0, le=1)
     allowed_slice_loss: float = Field(ge=0, le=1)
+    max_latency_ratio: float | None = Field(gt=0)  # candidate's time over the current model's; None: not judged
 
 
 class CheckParams(StageParams):

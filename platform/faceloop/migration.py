@@ -16,18 +16,19 @@ from pathlib import Path
 from typing import Literal
 
 from faceloop.identity.impact import Impact
-from faceloop.params import section
+from faceloop.labelling_model import contract_of_pack, is_one_of_ours, live_contract_or_none
+from faceloop.params import Paths, section
 from faceloop.runner import SWITCH_JOURNAL, Workspace, hold, run_stage
 from faceloop.shadow_impact import compare, keep_ids
 from faceloop.stage import FLOW
 from faceloop.stages import embed
-from faceloop.vision.models import embedding_contract
+from faceloop.vision.packs import PROMOTED
 from facestore.errors import ConfigError, StageError
 from facestore.exchange import Turn, begin_exchange, complete_exchange, end_exchange, pending_exchange
 from facestore.ids import JsonValue, canonical_json, digest_of
 from facestore.leases import Fence
 from facestore.ledger import StageRun, record_in
-from facestore.publish import read_manifest, recover, sync_path
+from facestore.publish import is_intact, read_manifest, recover, sync_path
 
 SWITCHED = ("embeddings", "clusters", "assignments")
 _FOLDER = "migration"
@@ -58,17 +59,15 @@ def plan_switch(work: Workspace, old: str, new: str) -> Switch:
 
 
 def contract_of(work: Workspace, pack: str) -> str:
-    """The embedding contract id of a pack with the other settings of `embed.model`."""
-    model = section(work.tree, "embed", embed.Params).model.model_copy(update={"pack": pack})
-    return embedding_contract(model.load(), precision=model.precision).contract_id
+    """The embedding contract id of a pack, which may be `promoted`, with the other settings of `embed.model`."""
+    return contract_of_pack(work.tree, pack, work.model_places())
 
 
 def live_contract(embeddings: Path) -> str:
     """The contract id of published embeddings. Raises StageError where there are none."""
-    path = embeddings / "contract.json"
-    if read_manifest(embeddings) is None or not path.is_file():
+    if (found := live_contract_or_none(embeddings)) is None:
         raise StageError(f"{embeddings} holds no published embeddings; run the flow first")
-    return str(json.loads(path.read_text(encoding="utf-8"))["contract_id"])
+    return found
 
 
 def dry_run(work: Workspace, switch: Switch) -> Impact:
@@ -134,6 +133,27 @@ def roll_back(work: Workspace, old: str, new: str, *, now: datetime) -> None:
     _exchange(work, turns, _ledger_row(work, turns, "roll_back", live, before, None, now))
 
 
+def restorable(work: Workspace, contract: str) -> Workspace | None:
+    """The root as it was before the last switch, where `roll_back` would bring back all that is known now.
+
+    That is: vectors of `contract`, and the same faces, crops, footage and decisions then as now. None otherwise.
+    """
+    before = replace(
+        work, paths=work.paths.model_copy(update={name: f"{_FOLDER}/previous/{name}" for name in SWITCHED})
+    )
+    if live_contract_or_none(before.path("embeddings")) != contract:
+        return None
+    for name in SWITCHED:
+        manifest = read_manifest(before.path(name))
+        if manifest is None or not is_intact(before.path(name), manifest):
+            return None
+        for artifact, digest in manifest.inputs.items():
+            known = read_manifest(before.path(artifact)) if artifact in Paths.model_fields else None
+            if known is not None and known.digest != digest:
+                return None
+    return before
+
+
 def complete_pending(work: Workspace) -> bool:
     """End an exchange that was cut short; False where none was. Raises LeaseHeld while a stage runs."""
     if pending_exchange(work.root / SWITCH_JOURNAL) is None:
@@ -156,8 +176,10 @@ def _previous(work: Workspace, artifact: str) -> Path:
 def _reuse_embeddings(work: Workspace, shadow: Workspace, switch: Switch) -> None:
     """On the way back to a model, what it embedded before the last switch need not be embedded again."""
     kept, wanted = _previous(work, "embeddings"), shadow.path("embeddings")
-    is_kept = read_manifest(wanted) is None and read_manifest(kept) is not None
-    if is_kept and live_contract(kept) == switch.new_contract:
+    if live_contract_or_none(wanted) not in (None, switch.new_contract):  # of a switch that was given up
+        for name in SWITCHED:
+            shutil.rmtree(shadow.path(name), ignore_errors=True)
+    if read_manifest(wanted) is None and live_contract_or_none(kept) == switch.new_contract:
         _start_from(kept, wanted)
 
 
@@ -178,7 +200,7 @@ def _start_from(live: Path, shadow: Path) -> None:
 
 def _refuse_other_pack(work: Workspace, pack: str) -> None:
     found = section(work.tree, "embed", embed.Params).model.pack
-    if found != pack:
+    if found != pack and not (found == PROMOTED and is_one_of_ours(pack, work.model_places())):
         raise ConfigError(
             f"embed.model.pack = {found!r}: the next run would embed everything with it again; "
             f"write `pack: {pack}` under embed.model in params.yaml first"

@@ -40,6 +40,7 @@ class Paths(StageParams):
     candidate: str
     evaluation: str
     exported: str
+    attributes: str
     report: str
 
 

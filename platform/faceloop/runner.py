@@ -8,6 +8,7 @@ from pathlib import Path
 
 from faceloop.batches import Bench, FinishedBatch, batch_keys, batch_names, run_batch, run_batches, run_key_of
 from faceloop.identity.policy import DecisionParams
+from faceloop.labelling_model import ModelPlaces, with_model_named
 from faceloop.ledger_lines import adopt, ledger_line
 from faceloop.loop_params import LoopParams
 from faceloop.params import Paths, StageParams, Tree, section
@@ -57,6 +58,9 @@ class Workspace:
     def ledger_url(self) -> str:
         return self.paths.ledger if "://" in self.paths.ledger else f"sqlite:///{self.root / self.paths.ledger}"
 
+    def model_places(self) -> ModelPlaces:
+        return ModelPlaces(root=self.root, ledger_url=self.ledger_url(), embeddings=self.path("embeddings"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
@@ -85,6 +89,14 @@ def open_workspace(root: Path | None, tree: Tree, *, threads: int, progress: Pro
     work = Workspace(root=root or Path(str(tree["root"])), tree=tree, paths=paths, threads=threads, progress=progress)
     _refuse_shared_folders(work)
     return work
+
+
+def stage_params(work: Workspace, name: str) -> StageParams:
+    """A stage's section as it runs with it now: where it says `promoted` stands the model that labels.
+
+    Raises ConfigError for a wrong key, and what `with_model_named` raises.
+    """
+    return section(with_model_named(work.tree, name, work.model_places()), name, load_stage(name).params)
 
 
 def _refuse_shared_folders(work: Workspace) -> None:
@@ -125,7 +137,7 @@ def run_stage(
     Raises StageError when an input is missing or mixed, or an item was lost; LeaseHeld, LeaseLost.
     """
     stage = load_stage(name)
-    params = section(work.tree, name, stage.params)
+    params = stage_params(work, name)
     if not batches:
         with hold(work, name, wait_s=wait_s) as lease:
             return _run_whole(work, stage, params, lease, again)
@@ -152,7 +164,7 @@ def _refuse_unknown(work: Workspace, stage: Stage, batches: Sequence[str]) -> No
 
 def _plan(work: Workspace, stage: Stage, params: StageParams, lease: HeldLease) -> Plan:
     if (work.root / SWITCH_JOURNAL).exists():
-        raise StageError(f"a model switch of {work.root} was cut short; `faceloop migrate-model` completes it")
+        raise StageError(f"a model switch of {work.root} was cut short; `faceloop models switch` completes it")
     outs = {out: work.path(out) for out in stage.outs}
     with lease.fenced():
         for path in outs.values():

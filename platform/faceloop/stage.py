@@ -28,7 +28,7 @@ Out = Annotated[Path, "out"]
 External = Annotated[str, "external"]  # a folder or bucket that people fill: the source
 
 FLOW = ("ingest", "detect", "embed", "cluster", "identify", "select", "pack")  # footage to a release
-STAGES = (*FLOW, "train", "evaluate", "export")  # and on to a model
+STAGES = (*FLOW, "train", "evaluate", "export", "train_attributes")  # and on to models
 
 
 @dataclass(slots=True)

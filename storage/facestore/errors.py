@@ -32,6 +32,10 @@ class LicenceRefused(ConfigError):
     """The model pack's licence needs an explicit acceptance in the params."""
 
 
+class NotCalibrated(ConfigError):
+    """No calibration of this embedding contract is named or shipped, and none can be measured on so few people."""
+
+
 class StageError(FaceloopError):
     """The stage cannot start or publish."""
 

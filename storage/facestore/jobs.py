@@ -18,7 +18,7 @@ from facestore.errors import LeaseHeld, LeaseLost, StageError
 from facestore.ids import ID_HEX, JsonValue, digest_of
 from facestore.leases import Lease, Leases, has_ended
 
-JobKind = Literal["train", "export"]
+JobKind = Literal["train", "evaluate", "export"]
 JobState = Literal["submitted", "running", "succeeded", "failed", "cancelled", "lost"]
 ENDED: tuple[JobState, ...] = ("succeeded", "failed", "cancelled", "lost")
 Wish = Literal["go_on", "cancel", "superseded"]
@@ -119,9 +119,10 @@ class Jobs:
             return self.retry(job, launcher)
         return job
 
-    def retry(self, job: Job, launcher: str) -> Job:
+    def retry(self, job: Job, launcher: str, *, is_undone: bool = False) -> Job:
         """The next attempt of a job that came to nothing, or the job as it is by now.
 
+        `is_undone`: also of one that succeeded, because what it made is not there any more.
         Taking its lease proves that nobody works on it, and shuts out a worker that wakes up.
         """
         try:
@@ -131,7 +132,7 @@ class Jobs:
         try:
             with self._leases.fenced(lease) as session:
                 row = session.get_one(_JobRow, job.job_id)
-                if row.attempt == job.attempt and row.state != "succeeded":
+                if row.attempt == job.attempt and (is_undone or row.state != "succeeded"):
                     row.state, row.attempt, row.launcher = "submitted", row.attempt + 1, launcher
                     row.is_cancel_asked, row.result = False, None
                     row.handle = row.log = row.message = None

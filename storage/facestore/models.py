@@ -15,6 +15,8 @@ from facestore.current_rows import SERIAL, Turn, newest_first, next_seq, standin
 from facestore.errors import StageError
 from facestore.ids import ID_HEX, JsonValue, digest_of
 
+MODELS_FOLDER = "models"  # of the root; each model in a folder named by its digest
+
 
 class _ModelRow(Tables):
     __tablename__ = "model"

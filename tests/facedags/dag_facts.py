@@ -26,6 +26,7 @@ def task_facts(task: Any) -> dict[str, Any]:
     limit = value("execution_timeout")
     return {
         "argv": list(value("argv") or []),
+        "only_if": value("only_if"),
         "downstream": sorted(task.downstream_task_ids),
         "retries": value("retries"),
         "backoff": value("retry_exponential_backoff"),

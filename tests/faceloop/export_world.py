@@ -29,6 +29,8 @@ SMALL = (
     "export.calibration.float_layers=0",
     "export.comparison.count=24",
     "export.probes=3",
+    "export.recovery.batch_size=4",
+    "export.recovery.steps={pruned: 0, channels: 0, distilled: 0}",
     "export.tensorrt.profile={min: 1, opt: 2, max: 4}",
 )
 

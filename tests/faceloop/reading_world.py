@@ -37,3 +37,10 @@ def rows_seen(images_nchw: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> l
     """Which rows the unaugmented pictures (B, 3, 112, 112) show."""
     colours = np.rint(images_nchw[:, :2, 60:100, 60:100].mean(axis=(2, 3)) / LEVELS).astype(int)
     return (colours[:, 0] + 50 * colours[:, 1]).tolist()  # type: ignore[no-any-return]
+
+
+def spoil(split_dir: Path, row: int) -> None:
+    """Change a bit of a record's JPEG, in the file as readers have it open."""
+    for shard in split_dir.glob("shard-*.lmdb"):
+        jpeg = encode_jpeg(picture(row), 95)
+        shard.write_bytes(shard.read_bytes().replace(jpeg, jpeg[:300] + bytes([jpeg[300] ^ 1]) + jpeg[301:]))

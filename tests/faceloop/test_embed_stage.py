@@ -68,7 +68,7 @@ def _store(root: Path, faces: list[Face], crop_names: dict[str, str] | None = No
 def _embed(
     root: Path, *overrides: str
 ) -> tuple[Report, list[FaceEmbedding], list[TrackletTemplate], list[NearDuplicate]]:
-    tree = read_params(ROOT / "params.yaml", ["embed.model.engine=onnxruntime", *overrides])
+    tree = read_params(ROOT / "params.yaml", ["embed.model.pack=builtin", "embed.model.engine=onnxruntime", *overrides])
     params = section(tree, "embed", embed.Params)
     context = Context(
         objects=FolderStore(root),
@@ -185,7 +185,8 @@ def test_a_committee_gives_templates_of_its_own_and_changes_none_of_the_first(tm
 
 def test_the_run_key_covers_the_committee_and_no_recogniser_sits_in_it_twice(tmp_path: Path) -> None:
     def fingerprint(*overrides: str) -> str:
-        return embed.fingerprint(section(read_params(ROOT / "params.yaml", overrides), "embed", embed.Params))
+        tree = read_params(ROOT / "params.yaml", ["embed.model.pack=builtin", *overrides])
+        return embed.fingerprint(section(tree, "embed", embed.Params))
 
     second = _second_pack(tmp_path / "second")
     assert fingerprint() != fingerprint(second)

@@ -156,15 +156,15 @@ def test_tensorrt_rtx_builds_an_engine_of_each_form_without_a_gpu(
     candidate: Path, release: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
-    forms_wanted = "export.forms=[float32, float16, int8, pruned, channels]"
+    forms_wanted = "export.forms=[float32, float16, int8, pruned, channels, distilled]"
     gates = [f"export.gates.{form}={LOOSE.replace('0.9', '-1.0').replace('0.5', '-1.0').replace('0.4', '-1.0')}"
-             for form in ("int8", "pruned", "channels")]  # fmt: skip
+             for form in ("int8", "pruned", "channels", "distilled")]  # fmt: skip
     gates = [gate.replace("drift_mean: 0.2", "drift_mean: 2.0").replace("0.3", "1.0") for gate in gates]
     options = (forms_wanted, "export.targets=[tensorrt-rtx]", "export.tensorrt.capabilities=[sm86]", *gates)
     _export(candidate, release, tmp_path / "one", *options)
     engines = read_engines(tmp_path / "one")
     assert {(engine.form, engine.state) for engine in engines} == {
-        (form, "built") for form in ("float32", "float16", "int8", "pruned", "channels")
+        (form, "built") for form in ("float32", "float16", "int8", "pruned", "channels", "distilled")
     }
     assert all((tmp_path / "one" / str(engine.file)).stat().st_size > 1000 for engine in engines)
     if find_gpu()[0] is None:

@@ -192,3 +192,44 @@ def test_scales_that_do_not_fit_are_refused() -> None:
     )
     with pytest.raises(ModelCorrupt, match="scales do not fit"):
         fold_model(model.SerializeToString(), free_axes=())
+
+
+def test_weights_of_a_graph_that_computes_in_integers_stay_integers() -> None:
+    """Unpacked, the same file would run in float: an int8 pack would be small and no faster."""
+    zero = np.array(0, np.int8)
+    model = _graph(
+        [
+            helper.make_node("QuantizeLinear", ["x", "xs", "z"], ["xq"]),
+            helper.make_node("DequantizeLinear", ["xq", "xs", "z"], ["xd"]),
+            helper.make_node("DequantizeLinear", ["q", "s", "z"], ["w"]),
+            helper.make_node("MatMul", ["xd", "w"], ["y"]),
+        ],
+        {"q": np.arange(-6, 6, dtype=np.int8).reshape(6, 2), "s": np.array(0.5, np.float32), "z": zero,
+         "xs": np.array(0.01, np.float32)},
+    )  # fmt: skip
+    folded = fold_model(model.SerializeToString(), free_axes=("N",))
+    graph = onnx.load_model_from_string(folded).graph
+    assert [node.op_type for node in graph.node].count("DequantizeLinear") == 2
+    assert _weights(folded, "q").dtype == np.int8
+    session = open_session(folded, engine="onnxruntime", precision="f32", threads=1)
+    batch = np.random.default_rng(3).random((5, 6), dtype=np.float32)
+    weights = 0.5 * np.arange(-6, 6).reshape(6, 2)
+    assert np.allclose(session.run(batch)[0], np.rint(batch / 0.01).clip(-128, 127) * 0.01 @ weights, atol=1e-3)
+
+
+def test_normalisation_behind_a_quantised_input_is_seen() -> None:
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "xs", "z"], ["xq"]),
+        helper.make_node("DequantizeLinear", ["xq", "xs", "z"], ["xd"]),
+        helper.make_node("Sub", ["xd", "mean"], ["centred"]),
+        helper.make_node("MatMul", ["centred", "w"], ["y"]),
+    ]
+    values: dict[str, np.ndarray] = {  # type: ignore[type-arg]
+        "xs": np.array(1, np.float32),
+        "z": np.array(0, np.uint8),
+        "mean": np.array(127.5, np.float32),
+        "w": np.ones((6, 2), np.float32),
+    }
+    assert normalises_inside(_graph(nodes, values).SerializeToString())
+    direct = [*nodes[:2], helper.make_node("MatMul", ["xd", "w"], ["y"])]
+    assert not normalises_inside(_graph(direct, values).SerializeToString())

@@ -14,8 +14,11 @@ from typer.testing import CliRunner
 from faceloop.commands.gallery import app as gallery_app
 from faceloop.decision_tables import with_decision_log
 from faceloop.export.gallery import Gallery, members_of
+from faceloop.export.gallery_shelf import galleries_with, history_of
 from faceloop.identity.resolve import RESTRICTION
-from faceloop.promotion.galleries import GalleryRequest, history_of, publish_gallery, roll_back_gallery
+from faceloop.promotion.galleries import GalleryRequest, publish_gallery, roll_back_gallery
+from faceloop.restriction.certificate import certify
+from faceloop.restriction.restricting import restrict
 from faceloop.runner import Workspace
 from faceloop.vision.models import embedding_contract
 from faceloop.vision.packs import load_pack
@@ -160,3 +163,23 @@ def test_before_identify_has_run_there_is_nothing_to_publish(work: Workspace) ->
     shutil.rmtree(work.path("assignments"))
     with pytest.raises(StageError, match="run the flow up to identify first"):
         publish_gallery(work, PROPOSED)
+
+
+def test_a_restricted_persons_galleries_are_found_and_until_one_without_them_counts_nothing_is_certified(
+    work: Workspace,
+) -> None:
+    publish_gallery(work, PROPOSED)
+    name, subject = current(work).name, identity_of(work, 1)
+    theirs = {face_id(1, photo) for photo in range(PHOTOS)}
+    (held,) = galleries_with(work.root, theirs)
+    assert (held.gallery, held.is_current) == (name, True)
+    assert held.faces == len(members_of(current(work)) & theirs) > 0
+    restrict(work, subject, by="eve", reason="person_asked", now=NOW)
+    assert "run `faceloop gallery publish`, and have consumers load it" in certify(work, subject, now=NOW).missing
+    publish_gallery(work, PROPOSED)
+    certified = certify(work, subject, now=NOW)
+    assert "run `faceloop gallery publish`, and have consumers load it" not in certified.missing
+    paper = json.loads((work.root / "restrictions" / subject / "certificate.json").read_text(encoding="utf-8"))
+    assert [line for line in paper["still_holds"] if line.startswith(f"galleries/{name}: made from {held.faces} faces")]
+    assert [held.is_current for held in galleries_with(work.root, theirs)] == [False]
+    assert galleries_with(work.root, {"nobody"}) == []

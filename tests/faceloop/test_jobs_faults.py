@@ -95,7 +95,7 @@ def test_two_who_submit_at_once_get_one_job_and_one_worker(work: Workspace) -> N
         work_on(work, _only(work).job_id, None, revision=None, clock=time.monotonic)
     (work.root / "go").touch()
     done = _ends(work, "succeeded")
-    assert (done.attempt, done.result) == (1, {"program": "read_shards", "by": "attempt-1"})
+    assert (done.attempt, done.result) == (1, {"program": "waits", "by": "attempt-1"})
     assert json.loads((job_folder(work.root, done.job_id) / "result.json").read_text()) == done.result
     assert len(_started(work)) == 1
     assert _submitted(work) == done
@@ -114,7 +114,7 @@ def test_a_killed_worker_is_lost_at_once_and_takes_its_program_along(work: Works
     assert _submitted(work).attempt == 2
     (work.root / "go").touch()
     done = _ends(work, "succeeded")
-    assert (done.attempt, done.result) == (2, {"program": "read_shards", "by": "attempt-2"})
+    assert (done.attempt, done.result) == (2, {"program": "waits", "by": "attempt-2"})
     os.kill(_started(work)[0][1], signal.SIGKILL)  # the made-up program's own child: torchrun ends its own
 
 
@@ -168,13 +168,13 @@ def test_a_stopped_worker_that_wakes_up_late_publishes_nothing(work: Workspace) 
     (work.root / "go").touch()
     second = _submitted(work)
     done = _ends(work, "succeeded")
-    assert (second.attempt, done.result) == (2, {"program": "read_shards", "by": "attempt-2"})
+    assert (second.attempt, done.result) == (2, {"program": "waits", "by": "attempt-2"})
     os.kill(stopped, signal.SIGCONT)
     _until(lambda: _is_gone(stopped))
     folder = job_folder(work.root, done.job_id)
     assert "LeaseLost" in (folder / "attempt-1.log").read_text()
     assert (folder / "attempt-1" / "result.json").exists()  # it was ready to be published
-    assert json.loads((folder / "result.json").read_text()) == {"program": "read_shards", "by": "attempt-2"}
+    assert json.loads((folder / "result.json").read_text()) == {"program": "waits", "by": "attempt-2"}
     assert _only(work) == done
 
 

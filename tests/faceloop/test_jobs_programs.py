@@ -1,22 +1,17 @@
-"""What jobs run: every record is read, every byte is checked, an exported release is put once."""
+"""What jobs run: a stage over the release that the job is for; its result, or one line why not."""
 
-import itertools
 import json
-import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from faceloop.jobs.copy_release import copy_release
-from faceloop.jobs.programs import PROGRAMS, RESULT, ended_as_program, read_result
-from faceloop.jobs.read_shards import SplitReading, read_shards
+from faceloop.jobs.programs import PROGRAMS, RESULT, Order, ended_as_program, read_result
 from faceloop.jobs.revision import checked_revision, running_revision
-from faceloop.progress import SilentProgress
+from faceloop.jobs.stage_program import run_for_release
+from faceloop.jobs.submitting import job_request
 from faceloop.runner import Workspace
-from facestore.errors import ConfigError, DataError, ShardCorrupt, StageError
-from facestore.publish import MANIFEST, read_manifest
+from facestore.errors import ConfigError, DataError, InputsNotReady, ShardCorrupt, StageError
 
 from .release_world import released
 
@@ -26,89 +21,30 @@ def work(tmp_path: Path) -> Workspace:
     return released(tmp_path / "root")
 
 
-def _digest(work: Workspace) -> str:
-    manifest = read_manifest(work.path("release"))
-    assert manifest is not None
-    return manifest.digest
-
-
-def _flip(path: Path, place: int) -> None:
-    spoiled = bytearray(path.read_bytes())
-    spoiled[place] ^= 1
-    path.write_bytes(spoiled)
-
-
-def _record_place(path: Path, face: bytes) -> int:
-    return path.read_bytes().index(face)
-
-
-def test_every_sample_of_every_shard_is_read(work: Workspace) -> None:
-    seconds = itertools.count()
-    found = read_shards(
-        work.path("release"), _digest(work), clock=lambda: float(next(seconds)), progress=SilentProgress()
-    )
-    assert found.splits == {
-        "train": SplitReading(samples=12, identities=2, classes=2, largest=6),
-        "val": SplitReading(samples=6, identities=1, classes=0, largest=6),
-        "test": SplitReading(samples=6, identities=1, classes=0, largest=6),
-    }
-    assert (found.samples, found.shards, found.seconds, found.samples_per_s) == (24, 7, 1.0, 24.0)
-
-
-def test_a_damaged_record_is_named_with_its_shard(work: Workspace) -> None:
-    shard = work.path("release") / "train" / "shard-00001.lmdb"
-    _flip(shard, _record_place(shard, b"person-a-5"))
-    with pytest.raises(ShardCorrupt, match=r"train/shard-00001\.lmdb.*record 5: bytes do not match"):
-        read_shards(work.path("release"), _digest(work), clock=lambda: 0.0, progress=SilentProgress())
-
-
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(share=st.floats(0, 1, exclude_max=True))
-def test_no_damaged_byte_of_a_shard_goes_unseen(work: Workspace, share: float) -> None:
-    shard = work.path("release") / "test" / "shard-00000.lmdb"
-    place = int(share * shard.stat().st_size)
-    _flip(shard, place)
-    try:
-        with pytest.raises(ShardCorrupt, match=r"test/shard-00000"):
-            read_shards(work.path("release"), _digest(work), clock=lambda: 0.0, progress=SilentProgress())
-    finally:
-        _flip(shard, place)
-
-
-def test_another_release_than_the_jobs_is_refused(work: Workspace, tmp_path: Path) -> None:
+def test_another_release_than_the_jobs_is_refused_before_anything_is_made(work: Workspace) -> None:
     with pytest.raises(StageError, match="submit it again"):
-        read_shards(work.path("release"), "0" * 64, clock=lambda: 0.0, progress=SilentProgress())
-    with pytest.raises(StageError, match="submit it again"):
-        copy_release(
-            work.path("release"), "0" * 64, tmp_path / "exports", attempt="attempt-1", progress=SilentProgress()
-        )
+        run_for_release(work, "train", "0" * 64)
+    assert not work.path("candidate").exists()
 
 
-def test_a_release_is_exported_once_and_whole(work: Workspace, tmp_path: Path) -> None:
-    exports, digest = tmp_path / "exports", _digest(work)
-    (exports / f".{digest}.attempt-0.partial").mkdir(parents=True)  # a killed attempt left it
-    first = copy_release(work.path("release"), digest, exports, attempt="attempt-1", progress=SilentProgress())
-    assert (first.was_there, first.folder, first.files) == (False, f"exports/{digest}", 11)
-    assert [path.name for path in exports.iterdir()] == [digest]
-    checked = subprocess.run(
-        ["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=exports / digest, capture_output=True, text=True
-    )
-    assert (checked.returncode, checked.stdout.count(": OK")) == (0, 11)
-    assert (exports / digest / MANIFEST).read_bytes() == (work.path("release") / MANIFEST).read_bytes()
-    again = copy_release(work.path("release"), digest, exports, attempt="attempt-2", progress=SilentProgress())
-    assert again.was_there
-    _flip(exports / digest / "samples.parquet", 8)
-    with pytest.raises(DataError, match=r"samples\.parquet"):
-        copy_release(work.path("release"), digest, exports, attempt="attempt-3", progress=SilentProgress())
+def test_a_job_is_of_the_release_and_of_all_else_that_its_stage_depends_on(work: Workspace) -> None:
+    def job_id(place: Workspace) -> str:
+        return job_request(place, "train", revision=None, parameter_set="default").job_id
+
+    longer = json.loads(json.dumps(work.tree))
+    longer["train"]["schedule"]["epochs"] += 1
+    other = json.loads(json.dumps(work.tree))
+    other["cluster"]["neighbours"] += 1  # that training does not depend on
+    first = job_id(work)
+    assert job_id(replace(work, tree=longer)) != first
+    assert job_id(replace(work, tree=other)) == first
+    released(work.root, faces=7)
+    assert job_id(work) != first
 
 
-def test_a_damaged_release_is_not_exported(work: Workspace, tmp_path: Path) -> None:
-    _flip(work.path("release") / "val" / "shard-00000.lmdb", 5000)
-    with pytest.raises(DataError, match=r"val/shard-00000\.lmdb: sha256"):
-        copy_release(
-            work.path("release"), _digest(work), tmp_path / "exports", attempt="attempt-1", progress=SilentProgress()
-        )
-    assert not (tmp_path / "exports" / _digest(work)).exists()
+def test_what_an_evaluation_needs_is_there_before_a_job_is_written(work: Workspace) -> None:
+    with pytest.raises(InputsNotReady, match="candidate"):
+        job_request(work, "evaluate", revision=None, parameter_set="default")
 
 
 def test_a_program_leaves_its_result_or_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -127,11 +63,12 @@ def test_a_program_leaves_its_result_or_one_line(tmp_path: Path, capsys: pytest.
         read_result(tmp_path / "good")
 
 
-def test_the_smoke_job_does_not_call_itself_training() -> None:
-    assert {kind: program.name for kind, program in PROGRAMS.items()} == {
-        "train": "read_shards",
-        "export": "copy_release",
-    }
+def test_every_kind_of_job_runs_the_stage_of_its_name(tmp_path: Path) -> None:
+    for kind, program in PROGRAMS.items():
+        order = Order(
+            stage=kind, root=tmp_path, params=tmp_path / "params.json", release_digest="d", out=tmp_path / "out"
+        )
+        assert program.argv(order)[2:4] == ["faceloop.jobs.stage_program", kind]
 
 
 def test_a_job_is_of_the_revision_that_runs() -> None:

@@ -18,11 +18,18 @@ from faceloop.runner import Workspace, run_stage
 from faceloop.shadow_impact import keep_ids
 from facestore.errors import ConfigError, StageError
 from facestore.ledger import Ledger
-from facestore.publish import fresh_partial, publish, read_manifest, verify
-from facestore.records import Assignment, Identity
+from facestore.publish import verify
+from facestore.records import Identity
 from facestore.tables import read_table, write_table
 
-from .migration_world import identities, identity_of, label, twin_pack, with_scale
+from .migration_world import (
+    identities,
+    identity_of,
+    label,
+    publish_a_label_that_no_machine_repeats,
+    twin_pack,
+    with_scale,
+)
 from .runner_world import digests_of, open_root
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -103,15 +110,7 @@ def test_only_what_is_live_can_be_left_and_only_another_model_come(root: Workspa
 
 
 def test_a_switch_that_moves_too_many_faces_is_refused(root: Workspace, twin: str) -> None:
-    published = read_manifest(root.path("assignments"))
-    assert published is not None
-    staging = fresh_partial(root.path("assignments"), keep=False)
-    shutil.copytree(root.path("assignments"), staging, dirs_exist_ok=True)
-    rows = list(read_table(staging, "assignments", Assignment))
-    doomed = next(row for row in rows if row.identity_id is not None)  # a label that the machine will not repeat
-    kept = Assignment(**{**{name: getattr(doomed, name) for name in Assignment.__slots__}, "identity_id": "person-x"})
-    write_table(staging / "assignments.parquet", Assignment, [row if row != doomed else kept for row in rows])
-    publish(root.path("assignments"), stage="identify", run_key=published.run_key, counts={}, inputs=published.inputs)
+    publish_a_label_that_no_machine_repeats(root)
     switched = _with_pack(root, twin)
     before = digests_of(root, *SWITCHED)
     with pytest.raises(StageError, match="--abort-above"):

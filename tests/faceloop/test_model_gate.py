@@ -6,10 +6,11 @@ import pytest
 
 from faceloop.evaluation.tables import SliceRow, VerificationRow
 from faceloop.loop_params import ModelGateParams
+from faceloop.promotion.latency import Latency
 from faceloop.promotion.model_gate import Judged, check_model_gate, failed_model_floors
 from facestore.errors import StageError
 
-FLOORS = ModelGateParams(needs_gain=True, allowed_loss=0.0, allowed_slice_loss=0.0)
+FLOORS = ModelGateParams(needs_gain=True, allowed_loss=0.0, allowed_slice_loss=0.0, max_latency_ratio=None)
 BETTER = VerificationRow(
     gold="release", model="candidate", far=0.01, tar=0.9, low=0.88, high=0.92, threshold=0.4, genuine_pairs=900,
     impostor_pairs=90_000, identities=80, gain=0.05, gain_low=0.03, gain_high=0.07, verdict="better", refused=None,
@@ -68,3 +69,13 @@ def test_without_a_gain_that_is_shown_nothing_is_promoted_unless_params_say_so()
             "no gain over the current model is shown at any FAR that the gold supports"
         ]
         assert failed_model_floors(judged, FLOORS.model_copy(update={"needs_gain": False})) == []
+
+
+def test_a_model_of_a_slower_class_is_refused_and_without_a_class_nothing_is_judged() -> None:
+    took = Latency(batch=8, candidate_ms=30.0, current_ms=10.0, ratio=3.0)
+    slow = replace(GOOD, latency=took)
+    assert failed_model_floors(slow, FLOORS) == []
+    assert failed_model_floors(slow, FLOORS.model_copy(update={"max_latency_ratio": 3.0})) == []
+    assert failed_model_floors(slow, FLOORS.model_copy(update={"max_latency_ratio": 2.0})) == [
+        "a batch of 8 takes 3 times as long as the current model's (30 ms), at most 2"
+    ]

@@ -198,4 +198,6 @@ def test_a_pool_that_an_operator_changed_is_left_alone() -> None:
         for name in ("faceloop", "faceloop_gpu"):
             airflow.ensure_pool(Pool(name=name, slots=1, description="one"))
         airflow.close()
-    assert [body for body in stage.bodies if body] == [{"name": "faceloop_gpu", "slots": 1, "description": "one"}]
+    assert [body for body in stage.bodies if body] == [
+        {"name": "faceloop_gpu", "slots": 1, "description": "one", "include_deferred": False}
+    ]

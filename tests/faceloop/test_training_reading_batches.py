@@ -18,7 +18,7 @@ from facestore.records import ReleaseSample
 from facestore.shards import SampleLabel, Written, write_shards
 from facestore.tables import write_table
 
-from .reading_world import picture, rows_seen, write_split
+from .reading_world import picture, rows_seen, spoil, write_split
 
 CLASSES = [row % 6 for row in range(40)]
 SAMPLERS: tuple[Sampler, ...] = (
@@ -130,18 +130,12 @@ def test_another_seed_or_epoch_varies_pictures_otherwise(tmp_path: Path) -> None
     assert len(seen) == 9
 
 
-def _spoil(split: Path, row: int) -> None:
-    for shard in split.glob("shard-*.lmdb"):
-        jpeg = encode_jpeg(picture(row), 95)
-        shard.write_bytes(shard.read_bytes().replace(jpeg, jpeg[:300] + bytes([jpeg[300] ^ 1]) + jpeg[301:]))
-
-
 @pytest.mark.integration
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_damaged_record_stops_the_reading_and_is_named(workers: int, tmp_path: Path) -> None:
     split = write_split(tmp_path / "train", CLASSES)
     reader = _reader(split, workers=workers)
-    _spoil(split, 23)
+    spoil(split, 23)
     with pytest.raises(ShardCorrupt, match=r"^record 23: "):
         list(reader.batches(0))
 

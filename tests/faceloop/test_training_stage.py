@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from faceloop.runner import Workspace, run_stage
 from faceloop.training.launching import run_ranks
@@ -76,6 +78,22 @@ def test_a_next_turn_goes_on_from_the_candidate_with_other_people(candidate: Pat
     assert counted == {"kept": 1, "new": 2, "gone": 1}
 
 
+def test_a_candidate_blended_all_the_way_back_is_its_start(candidate: Path, tmp_path: Path) -> None:
+    start = tmp_path / "model"
+    shutil.copytree(candidate, start)
+    overrides = (f"train.start={start}", "train.freeze_batchnorm=true", "train.schedule.epochs=2")
+    work = released_to_train(tmp_path / "root", *SMALL, *overrides, "train.blend=0.0")
+    run_stage(work, "train")
+    found, before = (load_file(folder / "weights.safetensors") for folder in (work.path("candidate"), start))
+    assert found.keys() == before.keys()
+    assert [name for name, value in before.items() if not torch.equal(value, found[name])] == []
+
+
+def test_a_blend_with_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="scratch is none"):
+        _trained(tmp_path, "train.blend=0.5")
+
+
 def test_a_release_of_one_person_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StageError, match=r"1 identities, at least 2"):
         _trained(tmp_path, people=("person-a",))
@@ -89,14 +107,6 @@ def test_an_own_profile_that_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_a_batch_that_does_not_divide_is_refused_before_work_starts(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"multiple of ranks × accumulate"):
         _trained(tmp_path, "train.accumulate=3")
-
-
-@pytest.mark.integration
-def test_two_ranks_train_one_candidate(tmp_path: Path) -> None:
-    work = _trained(tmp_path, "train.ranks=2")
-    training = json.loads((work.path("candidate") / "training.json").read_bytes())
-    assert (training["ranks"], training["classes"], training["steps"]) == (2, 2, 1)
-    assert load_pack(str(work.path("candidate")), accept_licence=None, insightface_root=None).recogniser is not None
 
 
 @pytest.mark.integration

@@ -11,7 +11,7 @@ from facestore.records import Assignment, Face
 from facestore.tables import read_table
 
 from .conftest import Turned
-from .deployment_world import Loop, until
+from .deployment_world import Loop, rows, until
 
 pytestmark = pytest.mark.integration
 STAGES = ("ingest", "detect", "embed", "cluster", "identify", "select")
@@ -70,7 +70,8 @@ def test_an_answer_comes_back_as_labels_and_a_release_that_somebody_approved(tur
 
     run_id = until(lambda: awaiting(loop), "a release that waits for approval")
     loop.times["answer → approval asked"] = time.monotonic() - began
-    assert not (loop.place.root / "exports").exists(), "nothing goes on before somebody agrees"
+    assert loop.faceloop("releases", "list")["current"] is None, "nothing goes on before somebody agrees"
+    assert not loop.work().path("exported").exists()
     loop.approve("release_and_train", run_id)
     assert loop.ended("release_and_train", run_id) == "success"
     loop.times["answer → promoted"] = time.monotonic() - began
@@ -78,6 +79,10 @@ def test_an_answer_comes_back_as_labels_and_a_release_that_somebody_approved(tur
     assert "admin" in str(promoted), promoted
     states = {str(row["task_id"]): row["state"] for row in loop.tasks("release_and_train", run_id)}
     assert {states[name] for name in RELEASED} == {"success"}
+    assert {states[name] for name in OF_A_BETTER_MODEL} == {"skipped"}, "a training of seconds shows no gain"
+    assert loop.faceloop("models", "list")["current"] is None
+    made = {job["kind"]: job["state"] for job in rows(loop.faceloop("jobs", "list"), "jobs")}
+    assert made == {"train": "succeeded", "evaluate": "succeeded"}
     found = accounts(loop, *STAGES, "pack")
     assert all(taken == given for taken, given in found.values()), found
     print({name: round(seconds) for name, seconds in loop.times.items()})  # noqa: T201
@@ -92,5 +97,6 @@ def awaiting(loop: Loop) -> str | None:
     return None
 
 
-RELEASED = ("pack", "train", "evaluate", "gate", "approve", "export", "promote")
+RELEASED = ("pack", "gate", "train", "evaluate", "judge", "approve", "promote")
+OF_A_BETTER_MODEL = ("promote_model", "export", "switch")
 WAITING = ("deferred", "awaiting_input")

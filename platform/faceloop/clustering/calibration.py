@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from facestore.errors import ConfigError
+from facestore.errors import ConfigError, NotCalibrated
 
 SHIPPED = "calibrations.json"
 BUILTIN_CONTRACT = "ec1cdc4793d86c6e"  # embed.model of pack builtin, precision f32
@@ -71,12 +71,12 @@ def load_calibration(
 ) -> Calibration:
     """The calibration to use: of the file that params name, else the shipped one, else what `measure` finds.
 
-    Raises ConfigError when none of them knows the contract, or the named file does not.
+    Raises NotCalibrated when none of them knows the contract, or the named file does not.
     """
     if file is not None:
         named = read_calibrations(calibration_text(file), str(file))
         if contract_id not in named:
-            raise ConfigError(
+            raise NotCalibrated(
                 f"{file} has no calibration of embedding contract {contract_id} (it has {', '.join(sorted(named))}); "
                 "write one with `faceloop calibrate --out FILE`, or set cluster.calibration to null"
             )
@@ -86,7 +86,7 @@ def load_calibration(
     measured = measure()
     if isinstance(measured, Calibration):
         return measured
-    raise ConfigError(
+    raise NotCalibrated(
         f"embedding contract {contract_id} has no calibration: none is shipped, and it cannot be measured here "
         f"({measured}); run `faceloop calibrate --out FILE` on a root with the same embed.model and more people, and "
         "name the file in cluster.calibration"

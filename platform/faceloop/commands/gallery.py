@@ -8,7 +8,8 @@ import typer
 
 from faceloop.commands.options import ParamsOption, RootOption, SetOption, workspace
 from faceloop.export.gallery import summary_of, verify_gallery
-from faceloop.promotion.galleries import GALLERIES, GalleryRequest, history_of, publish_gallery, roll_back_gallery
+from faceloop.export.gallery_shelf import GALLERIES, history_of
+from faceloop.promotion.galleries import GalleryRequest, publish_gallery, roll_back_gallery
 from facestore.errors import DataError
 from facestore.ids import JsonValue
 

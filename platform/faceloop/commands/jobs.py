@@ -1,4 +1,4 @@
-"""Training and export as jobs: they outlive whoever asked for them. Asked twice with the same inputs, one job."""
+"""Training, evaluation and export as jobs: they outlive whoever asked. Asked twice with the same inputs, one job."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import typer
 
 from faceloop.commands.options import ParamsOption, RootOption, workspace
 from faceloop.jobs.kubernetes_launcher import KubernetesLauncher
-from faceloop.jobs.kubernetes_manifest import ClusterSettings
+from faceloop.jobs.kubernetes_settings import cluster_settings
 from faceloop.jobs.launchers import Launcher, LauncherName
 from faceloop.jobs.local_launcher import LocalLauncher
 from faceloop.jobs.revision import checked_revision, running_revision
@@ -28,7 +28,7 @@ _NOTHING_TO_DO = 99
 _POLL_S = 0.2
 JobArgument = Annotated[str, typer.Argument(help="A job id.")]
 WaitOption = Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for its end.")]
-ValuesOption = Annotated[list[str] | None, typer.Option("-S", help="SECTION.KEY=VALUE, may be repeated.")]
+ValuesOption = Annotated[list[str] | None, typer.Option("-S", "--value", help="SECTION.KEY=VALUE, may be repeated.")]
 SetNameOption = Annotated[str, typer.Option("--set", help="A name of loop.parameter_sets.")]
 RevisionOption = Annotated[
     str | None, typer.Option("--revision", help="The commit that must run; default: the one that does.")
@@ -37,7 +37,7 @@ RevisionOption = Annotated[
 
 @app.command(name="submit")
 def submit_command(
-    kind: Annotated[JobKind, typer.Argument(help="train (reads every shard: there is no trainer yet) or export.")],
+    kind: Annotated[JobKind, typer.Argument(help="The stage: train, evaluate or export.")],
     launcher: Annotated[
         LauncherName, typer.Option("--launcher", envvar="FACELOOP_LAUNCHER", help="Where the worker runs.")
     ] = "local",
@@ -47,9 +47,12 @@ def submit_command(
     params: ParamsOption = None,
     values: ValuesOption = None,
 ) -> None:
-    """Work on the published release: a new job, the next attempt of one that failed, or the one that is there."""
-    work = workspace(root, params, values)
-    overrides_of(work.tree, set_name)
+    """Run a stage over the published release: a new job, the next attempt of one that failed, or the one there is.
+
+    The parameter set's overrides hold, and -S over them.
+    """
+    chosen = overrides_of(workspace(root, params, values).tree, set_name)
+    work = workspace(root, params, [*chosen, *(values or [])])
     wanted = checked_revision(revision, running_revision(os.environ))
     request = job_request(work, kind, revision=wanted, parameter_set=set_name)
     _say(submit(work, request, _launcher(launcher)))
@@ -121,27 +124,18 @@ def _launcher(name: str) -> Launcher:
     """The settings of a cluster come from the environment: they are the machine's, not the loop's."""
     if name == "local":
         return LocalLauncher()
-    named = {key: os.environ.get(f"FACELOOP_KUBERNETES_{key}", "") for key in ("NAMESPACE", "IMAGE", "CLAIM", "SECRET")}
-    gpus = os.environ.get("FACELOOP_KUBERNETES_GPUS", "0")
-    if not gpus.isdecimal():
-        raise ConfigError(f"FACELOOP_KUBERNETES_GPUS = {gpus!r}: give a whole number of GPUs, 0 or more")
-    return KubernetesLauncher(
-        ClusterSettings(
-            namespace=named["NAMESPACE"] or "default",
-            image=named["IMAGE"],
-            gpus=int(gpus),
-            claim=named["CLAIM"] or None,
-            env_from=named["SECRET"] or None,
-        )
-    )
+    return KubernetesLauncher(cluster_settings(os.environ))
 
 
 def _seen(jobs: Jobs, job_id: str) -> Job:
     """A job as it stands; where its worker has not begun, the cluster is asked whether it still will."""
     job = jobs.find(job_id)
-    is_waiting = job.state == "submitted" and job.launcher == "kubernetes"
-    if is_waiting and was_given_up(job, _launcher(job.launcher)) and jobs.find(job_id) == job:
-        return replace(job, state="lost", message="the cluster ended its Job before the worker began")
+    if job.state != "submitted" or job.launcher != "kubernetes" or job.handle is None:
+        return job
+    launcher = KubernetesLauncher(cluster_settings(os.environ))
+    if was_given_up(job, launcher) and jobs.find(job_id) == job:
+        why = launcher.why_ended(job.handle) or "the cluster ended its Job before the worker began"
+        return replace(job, state="lost", message=why)
     return job
 
 

@@ -3,11 +3,12 @@
 import json
 import os
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from faceloop.commands.options import ParamsOption, RootOption, SetOption, workspace
+from faceloop.commands.options import ALL_THREADS, ParamsOption, RootOption, SetOption, ThreadsOption, workspace
 from faceloop.loop_params import LoopParams
 from faceloop.params import section
 from facestore.models import ModelTurn
@@ -53,14 +54,18 @@ def promote(
     params: ParamsOption = None,
     values: SetOption = None,
 ) -> None:
-    """Make the evaluated candidate the model that is used. It must pass its gate; done twice, it is done once."""
+    """Make the evaluated candidate the promoted model. It must pass its gate; done twice, it is done once.
+
+    Labels follow by `faceloop models switch`.
+    """
     from faceloop.jobs.revision import running_revision
-    from faceloop.promotion.model_registry import opened_models, promote_model
+    from faceloop.promotion.model_registry import note_promoted, opened_models, promote_model
 
     work = workspace(root, params, values)
     floors = section(work.tree, "loop", LoopParams).model_gate
     with opened_models(work) as models:
         done = promote_model(work, models, floors, by=by, model_id=model, revision=running_revision(os.environ))
+        note_promoted(work, models)
         folder = models.find(done.model_id).folder
     typer.echo(json.dumps({**_told(done), "folder": folder}, sort_keys=True))
 
@@ -74,14 +79,36 @@ def rollback(
     params: ParamsOption = None,
     values: SetOption = None,
 ) -> None:
-    """Take the promoted model back; the one before is used again. A second call with --model finds it done."""
-    from faceloop.promotion.model_registry import opened_models
+    """Take the promoted model back; the one before is promoted again. A second call with --model finds it done.
 
-    with opened_models(workspace(root, params, values)) as models:
+    Labels follow by `faceloop models switch`.
+    """
+    from faceloop.promotion.model_registry import note_promoted, opened_models
+
+    work = workspace(root, params, values)
+    with opened_models(work) as models:
         done = models.roll_back(by=by, why=why, model_id=model)
+        note_promoted(work, models)
         now = models.current()
     current = now.model_id if now is not None else None
     typer.echo(json.dumps({"rolled_back": done.model_id, "current": current}))
+
+
+@app.command()
+def switch(
+    abort_above: Annotated[
+        float, typer.Option(min=0, max=1, help="Refuse when a larger share of labelled faces would move.")
+    ] = 0.2,
+    root: RootOption = None,
+    params: ParamsOption = None,
+    values: SetOption = None,
+    threads: ThreadsOption = ALL_THREADS,
+) -> None:
+    """Bring embeddings and labels to the promoted model; ids and decisions stay. Nothing to do is said, and is well."""
+    from faceloop.promotion.switching import switch_to_promoted, told
+
+    work = workspace(root, params, values, threads)
+    typer.echo(json.dumps(told(switch_to_promoted(work, abort_above=abort_above, now=datetime.now(UTC)))))
 
 
 @app.command(name="list")

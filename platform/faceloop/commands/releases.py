@@ -14,6 +14,7 @@ from faceloop.params import section
 from faceloop.promotion.parameter_sets import overrides_of
 from faceloop.runner import Workspace
 from facestore.promotions import Promotion, Promotions
+from facestore.publish import verify
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 
@@ -33,7 +34,7 @@ def due(
     params: ParamsOption = None,
     values: ValuesOption = None,
 ) -> None:
-    """Whether enough came since the last release. Exit code 99 when not. `overrides` is what to give to pack by -S."""
+    """Whether enough came since the last release. Exit code 99 when not. `overrides` is for stages, by -S."""
     from faceloop.promotion.due import ask_due
 
     work = workspace(root, params, values)
@@ -60,7 +61,10 @@ def evaluate(root: RootOption = None, params: ParamsOption = None, values: Value
 
 @app.command()
 def gate(root: RootOption = None, params: ParamsOption = None, values: ValuesOption = None) -> None:
-    """Fails (exit code 2), naming each floor of loop.gate that the published release does not reach."""
+    """Fails (exit code 2), naming each floor of loop.gate that the published release does not reach.
+
+    Every file of it is compared with its sha256 too.
+    """
     from faceloop.jobs.submitting import opened_jobs
     from faceloop.promotion.figures import figures_of
     from faceloop.promotion.gate import check_gate
@@ -69,7 +73,20 @@ def gate(root: RootOption = None, params: ParamsOption = None, values: ValuesOpt
     with opened_jobs(work) as jobs:
         figures = figures_of(work, jobs)
     check_gate(figures, _loop(work).gate)
+    verify(work.path("release"))
     typer.echo(json.dumps({"release": figures.release, "passed": True, "job_id": figures.job_id}))
+
+
+@app.command()
+def judge(root: RootOption = None, params: ParamsOption = None, values: ValuesOption = None) -> None:
+    """The release and the model trained on it, as whoever approves is shown them, with all against the model."""
+    from faceloop.jobs.submitting import opened_jobs
+    from faceloop.promotion.judging import shown_for_approval
+
+    work = workspace(root, params, values)
+    with opened_jobs(work) as jobs:
+        shown = shown_for_approval(work, jobs)
+    typer.echo(json.dumps(shown))
 
 
 @app.command(name="promote")

@@ -34,6 +34,33 @@ class Leakage:
         return not (self.identities or self.faces)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NearRow:
+    """A row of vectors that nearly repeats `known_row` of others."""
+
+    row: int
+    known_row: int
+    similarity: float
+
+
+def near_duplicates(
+    vectors: NDArray[np.float32], known: NDArray[np.float32], *, least_similarity: float
+) -> list[NearRow]:
+    """Rows of `vectors` (n, d) whose nearest row of `known` (m, d) is at `least_similarity` or above, each once.
+
+    Unit or zero rows, f32. Raises DataError where they are of two dimensions.
+    """
+    if not len(vectors) or not len(known):
+        return []
+    if vectors.shape[1] != known.shape[1]:
+        raise DataError("leakage: train and gold were embedded by different models; embed both by one")
+    found = nearest(vectors, known, 1, _SEARCH)
+    near = np.flatnonzero(found.similarity[:, 0] >= least_similarity).tolist()
+    return [
+        NearRow(row=row, known_row=int(found.index[row, 0]), similarity=float(found.similarity[row, 0])) for row in near
+    ]
+
+
 def leakage(
     gold: Gold,
     gold_vectors: NDArray[np.float32],
@@ -49,18 +76,14 @@ def leakage(
     if len(gold) != len(gold_vectors):
         raise DataError("leakage: ids and vectors differ in number; give one vector a face")
     shared = sorted(set(train.all_identity_ids) & set(gold.identity_ids))
-    faces: list[LeakedFace] = []
-    if len(train.vectors) and len(gold):
-        if train.vectors.shape[1] != gold_vectors.shape[1]:
-            raise DataError("leakage: train and gold were embedded by different models; embed both by one")
-        found = nearest(gold_vectors, train.vectors, 1, _SEARCH)
-        for row in np.flatnonzero(found.similarity[:, 0] >= least_similarity).tolist():
-            near = LeakedFace(
-                gold_face_id=gold.face_ids[row],
-                train_face_id=train.face_ids[int(found.index[row, 0])],
-                similarity=round(float(found.similarity[row, 0]), 6),
-            )
-            faces.append(near)
+    faces = [
+        LeakedFace(
+            gold_face_id=gold.face_ids[near.row],
+            train_face_id=train.face_ids[near.known_row],
+            similarity=round(near.similarity, 6),
+        )
+        for near in near_duplicates(gold_vectors, train.vectors, least_similarity=least_similarity)
+    ]
     return Leakage(
         identities=tuple(shared), faces=tuple(sorted(faces, key=lambda face: (-face.similarity, face.gold_face_id)))
     )

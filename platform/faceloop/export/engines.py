@@ -15,7 +15,7 @@ from facestore.ids import JsonValue, canonical_json, digest_of
 
 ENGINES = "engines.json"
 FORMAT_VERSION = 1
-Form = Literal["float32", "float16", "int8", "pruned", "channels"]
+Form = Literal["float32", "float16", "int8", "pruned", "channels", "distilled"]
 Target = Literal["onnxruntime", "openvino", "tensorrt-rtx", "tensorrt"]
 State = Literal["built", "verified", "refused"]
 Options = tuple[tuple[str, str], ...]  # sorted by name

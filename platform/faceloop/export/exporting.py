@@ -12,7 +12,7 @@ from faceloop.export.canonical import RecogniserGraph, canonical_graph, recognis
 from faceloop.export.embedding import contract_of
 from faceloop.export.engines import EngineRecord, Form, write_engines
 from faceloop.export.form_packs import write_form_pack
-from faceloop.export.forms import make_form
+from faceloop.export.forms import Recover, make_form
 from faceloop.export.params import ExportParams
 from faceloop.export.plans import CpuPlan, Plan, plan_engines
 from faceloop.export.probes import draw_probes, write_probes
@@ -55,9 +55,12 @@ class ExportJob:
     previous: Path | None
 
 
-def export_candidate(pack: ModelPack, job: ExportJob, params: ExportParams, *, threads: int) -> Exported:
+def export_candidate(
+    pack: ModelPack, job: ExportJob, params: ExportParams, *, threads: int, recover: Recover | None = None
+) -> Exported:
     """Write packs, engines, `engines.json`, `parity.json` and probes into the empty folder `job.exported`.
 
+    `recover` trains the forms that `params.recovery.steps` names; without it their steps must be 0.
     Raises TargetMissing before any work where a target cannot be built here, ConfigError and ModelCorrupt for a
     candidate that is no recogniser, DataError for a release without faces to compare on.
     """
@@ -69,7 +72,7 @@ def export_candidate(pack: ModelPack, job: ExportJob, params: ExportParams, *, t
     shipped: dict[Form, RecogniserGraph] = {}
     refused: dict[Form, str] = {}
     for form in params.forms:
-        graph, problem = _make(form, canonical, trial, job)
+        graph, problem = _make(form, canonical, trial, job, recover)
         if graph is None:
             refused[form] = problem
             engines += [refused_engine(form, plan, None, f"form refused: {problem}") for plan in plans]
@@ -88,11 +91,16 @@ def export_candidate(pack: ModelPack, job: ExportJob, params: ExportParams, *, t
     return Exported(canonical_sha256=canonical.sha256, shipped=tuple(shipped), refused=refused, engines=tuple(engines))
 
 
-def _make(form: Form, canonical: RecogniserGraph, trial: Trial, job: ExportJob) -> tuple[RecogniserGraph | None, str]:
+def _make(
+    form: Form, canonical: RecogniserGraph, trial: Trial, job: ExportJob, recover: Recover | None
+) -> tuple[RecogniserGraph | None, str]:
     """A form, or why it cannot be made of this candidate."""
     preprocessing = recogniser_of(trial.pack).preprocessing
     try:
-        return make_form(form, canonical, release=job.release, preprocessing=preprocessing, params=trial.params), ""
+        made = make_form(
+            form, canonical, release=job.release, preprocessing=preprocessing, params=trial.params, recover=recover
+        )
+        return made, ""
     except DataError as error:
         return None, str(error)
 

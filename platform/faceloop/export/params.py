@@ -1,6 +1,6 @@
 """What an export is asked to make: the section `export` of params.yaml."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -52,6 +52,17 @@ class Pruning(StageParams):
     weights: float = Field(ge=0, lt=1)
     scope: PruningScope
     channels: float = Field(ge=0, lt=1)
+    student_channels: float = Field(gt=0, lt=1)  # of the student that becomes `distilled`
+
+
+class Recovery(StageParams):
+    """How a smaller form learns the candidate's embeddings again, from crops of `calibration.split` without labels."""
+
+    crops: int = Field(ge=1)
+    batch_size: int = Field(ge=2, le=4096)
+    learning_rate: float = Field(gt=0, le=1)  # Adam's
+    augmentation: str  # as train.augmentation
+    steps: dict[Literal["pruned", "channels", "distilled"], Annotated[int, Field(ge=0, le=10_000_000)]]  # 0: none
 
 
 class Comparison(StageParams):
@@ -100,6 +111,7 @@ class ExportParams(StageParams):
     probes: int = Field(ge=1, le=256)
     calibration: Calibration
     pruning: Pruning
+    recovery: Recovery
     comparison: Comparison
     tensorrt: TensorRt
     triton: Triton | None  # null: no model repository

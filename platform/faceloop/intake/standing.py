@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from faceloop.batches import batch_keys, find_finished, run_key_of
 from faceloop.params import section
-from faceloop.runner import Workspace
+from faceloop.runner import Workspace, stage_params
 from faceloop.stage import load_stage
 from faceloop.stage_inputs import input_manifest, refuse_mixed_runs
 from facestore.errors import StageError
@@ -41,7 +41,7 @@ def standing_of(work: Workspace, name: str) -> Standing:
         raise StageError(f"{name} has no batches to be shared out; run it whole")
     inputs = {artifact: input_manifest(stage, artifact, work.path(artifact)) for artifact in stage.ins}
     refuse_mixed_runs(stage, inputs)
-    keys = batch_keys(stage, section(work.tree, name, stage.params), inputs)
+    keys = batch_keys(stage, stage_params(work, name), inputs)
     outs = {out: work.path(out) for out in stage.outs}
     due = tuple(batch for batch, key in sorted(keys.items()) if find_finished(outs, batch, key) is None)
     return Standing(due=due, unchanged=len(keys) - len(due))

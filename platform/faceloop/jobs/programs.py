@@ -1,4 +1,4 @@
-"""Which program a kind of job runs. The trainer takes the place of one entry.
+"""Which program a kind of job runs: the stage of that name, over the release that the job is for.
 
 A program is a command: it writes `result.json` into the folder that it is given, progress to stderr, and exits with 0;
 or it writes why it could not, as its last line on stderr.
@@ -24,8 +24,9 @@ _MOST_RESULT_BYTES = 16_384  # it goes into SQL, and on to the scheduler
 class Order:
     """What one attempt of a job is to work on."""
 
+    stage: str
     root: Path
-    release: Path
+    params: Path  # as they were when the job was submitted
     release_digest: str
     out: Path  # a folder of this attempt alone
 
@@ -39,28 +40,13 @@ class Program:
     argv: Callable[[Order], list[str]]
 
 
-def _module(name: str) -> list[str]:
-    return [sys.executable, "-m", f"faceloop.jobs.{name}"]
+def _run_stage(order: Order) -> list[str]:
+    place = [str(order.root), str(order.params), order.release_digest, str(order.out)]
+    return [sys.executable, "-m", "faceloop.jobs.stage_program", order.stage, *place]
 
 
-def _read_shards(order: Order) -> list[str]:
-    return [*_module("read_shards"), str(order.release), order.release_digest, str(order.out)]
-
-
-def _copy_release(order: Order) -> list[str]:
-    return [
-        *_module("copy_release"),
-        str(order.release),
-        order.release_digest,
-        str(order.root / "exports"),
-        str(order.out),
-    ]
-
-
-PROGRAMS: dict[JobKind, Program] = {
-    "train": Program(name="read_shards", version=1, argv=_read_shards),  # not yet the stage
-    "export": Program(name="copy_release", version=1, argv=_copy_release),
-}
+_STAGE = Program(name="run_stage", version=1, argv=_run_stage)
+PROGRAMS: dict[JobKind, Program] = {"train": _STAGE, "evaluate": _STAGE, "export": _STAGE}
 
 
 def ended_as_program(run: Callable[[], JsonValue], out: Path) -> int:

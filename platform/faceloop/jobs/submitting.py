@@ -1,4 +1,4 @@
-"""submit: a release to a job, and a worker for it. The row is written before anything is started."""
+"""submit: a stage over a release to a job, and a worker for it. The row is written before anything is started."""
 
 import json
 import os
@@ -7,11 +7,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from faceloop.batches import run_key_of
 from faceloop.jobs.launchers import Launcher, WorkerCall, job_folder
 from faceloop.jobs.programs import PROGRAMS
+from faceloop.jobs.stage_program import published_by
 from faceloop.loop_params import LoopParams
 from faceloop.params import section
-from faceloop.runner import Workspace
+from faceloop.runner import Workspace, stage_params
+from faceloop.stage import load_stage
+from faceloop.stage_inputs import input_manifest, refuse_mixed_runs
 from facestore.errors import LeaseHeld, StageError
 from facestore.jobs import Job, JobKind, JobRequest, Jobs
 from facestore.leases import Leases
@@ -43,7 +47,10 @@ def opened_leases(work: Workspace) -> Iterator[Leases]:
 
 
 def job_request(work: Workspace, kind: JobKind, *, revision: str | None, parameter_set: str) -> JobRequest:
-    """What is asked for: this kind of work on the published release. Raises StageError where there is none."""
+    """What is asked for: this stage, on the published release, with the params and other inputs as they are now.
+
+    Raises StageError where there is no whole release, InputsNotReady where another input is missing or of another run.
+    """
     release = work.path("release")
     manifest = read_manifest(release)
     if manifest is None or not is_intact(release, manifest):
@@ -52,10 +59,18 @@ def job_request(work: Workspace, kind: JobKind, *, revision: str | None, paramet
     return JobRequest(
         kind=kind,
         inputs_digest=manifest.digest,
-        params={"program": program.name, "version": program.version},
+        params={"program": program.name, "version": program.version, "run_key": _run_key(work, kind)},
         revision=revision,
         parameter_set=parameter_set,
     )
+
+
+def _run_key(work: Workspace, name: str) -> str:
+    """What the run of a stage would be named now."""
+    stage = load_stage(name)
+    inputs = {artifact: input_manifest(stage, artifact, work.path(artifact)) for artifact in stage.ins}
+    refuse_mixed_runs(stage, inputs)
+    return run_key_of(stage, stage_params(work, name), {name: found.digest for name, found in inputs.items()})
 
 
 def submit(
@@ -63,6 +78,7 @@ def submit(
 ) -> Job:
     """The job of this request, with a worker on its way where it needs one. Asked twice, it is one job, one worker.
 
+    One that succeeded is done again where something else than it made is published by now.
     Whoever is killed between row and worker is made up for by the next who asks. Raises ConfigError when the launcher
     lacks something, LeaseHeld when another submission of it hangs, StoreError when nothing can be started.
     """
@@ -76,8 +92,12 @@ def submit(
         job = jobs.submit(request, launcher.name)
         if was_given_up(job, launcher) and jobs.find(job.job_id) == job:
             job = jobs.retry(job, launcher.name)
+        if _is_undone(work, job):
+            job = jobs.retry(job, launcher.name, is_undone=True)
         if job.state == "submitted" and job.handle is None:
-            call = WorkerCall(root=work.root.resolve(), params=_kept_params(work, job), job=job)
+            params = job_folder(work.root.resolve(), job.job_id) / PARAMS
+            keep_params(work, params)
+            call = WorkerCall(root=work.root.resolve(), params=params, job=job)
             launch = launcher.start(call)
             jobs.launched(job, launcher.name, launch.handle, launch.log)
         return jobs.find(request.job_id)
@@ -87,6 +107,13 @@ def was_given_up(job: Job, launcher: Launcher) -> bool:
     """Whether what was started for a job ended before it took the job up, as the launcher alone can tell."""
     is_ours = job.state == "submitted" and job.launcher == launcher.name
     return is_ours and job.handle is not None and launcher.has_ended(job.handle)
+
+
+def _is_undone(work: Workspace, job: Job) -> bool:
+    """Whether a job succeeded, and what it published has been replaced or is gone."""
+    digest = job.result.get("digest") if job.state == "succeeded" and isinstance(job.result, dict) else None
+    made = published_by(work, job.kind) if digest is not None else None
+    return digest is not None and (made is None or made.digest != digest)
 
 
 @contextmanager
@@ -108,12 +135,10 @@ def _turn(leases: Leases, name: str, seconds: float, sleep: Callable[[float], No
         leases.give_back(lease)
 
 
-def _kept_params(work: Workspace, job: Job) -> Path:
-    """The params as they are now: a worker that starts later works by them. Readable by us alone."""
-    path = job_folder(work.root.resolve(), job.job_id) / PARAMS
+def keep_params(work: Workspace, path: Path) -> None:
+    """The params as they are now: whoever starts later works by them. Readable by us alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    waiting = path.with_name(f"{PARAMS}.{os.getpid()}.partial")
+    waiting = path.with_name(f"{path.name}.{os.getpid()}.partial")
     waiting.touch(mode=0o600)
     waiting.write_text(json.dumps(work.tree), encoding="utf-8")
     waiting.rename(path)
-    return path

@@ -15,7 +15,7 @@ from typing import IO
 
 from faceloop.jobs.launchers import job_folder
 from faceloop.jobs.programs import PROGRAMS, RESULT, Order, read_result
-from faceloop.jobs.submitting import opened_jobs, opened_leases
+from faceloop.jobs.submitting import PARAMS, keep_params, opened_jobs, opened_leases
 from faceloop.loop_params import LoopParams
 from faceloop.params import section
 from faceloop.runner import Workspace
@@ -102,8 +102,13 @@ def _ended(work: Workspace, job: Job, watch: _Watch, call: _Call, revision: str 
         )
     out = _attempt_folder(work, job)
     out.mkdir(parents=True, exist_ok=True)
+    keep_params(work, out / PARAMS)
     order = Order(
-        root=work.root.resolve(), release=work.path("release").resolve(), release_digest=job.inputs_digest, out=out
+        stage=job.kind,
+        root=work.root.resolve(),
+        params=out / PARAMS,
+        release_digest=job.inputs_digest,
+        out=out,
     )
     return _run(PROGRAMS[job.kind].argv(order), out, watch, call)
 

@@ -23,13 +23,17 @@ _PAIRS_OF_IDENTITY = 2  # asked about: the next run asks further
 def draft_questions(
     doubtful: Iterable[Pair], quarry: Quarry, request: MiningRequest, params: SelectParams, *, model_version: str
 ) -> list[Question]:
-    """Up to `most_questions`, most worth first: pairs of faces that an answer is expected to put right, a second."""
+    """Up to `most_questions`, and what `minutes` of people answer; most worth first: pairs of faces that an answer is
+    expected to put right, a second."""
+    limit = request.most_questions
+    if request.minutes is not None:
+        limit = min(limit, int(request.minutes * 60 / params.seconds.same_person))
     chosen: list[Pair] = []
     pairs = list(doubtful)
     for kind in ("hard_positive", "hard_negative"):
         found = choose(
             [pair for pair in pairs if pair.kind == kind],
-            count=request.most_questions,
+            count=limit,
             per_identity=_PAIRS_OF_IDENTITY,
             per_face=1,
             place=Place(order="hardest", seed=request.seed),
@@ -41,7 +45,7 @@ def draft_questions(
         members[face.identity_id].append(face)
     asked = [_question(pair, quarry, face_of, members, request, params, model_version) for pair in chosen]
     return sorted(asked, key=lambda question: (-round(question.gain / question.seconds, 9), question.question_id))[
-        : request.most_questions
+        :limit
     ]
 
 

@@ -1,6 +1,7 @@
 """mine: one request in, one version of a hard set out. The same request on the same data gives the same version.
 
-`ROOT/hard_sets/NAME/VERSION/` holds `pairs.parquet`, `request.json`, the contact sheet `pairs.html` and the manifest.
+`ROOT/hard_sets/NAME/VERSION/` holds `pairs.parquet`, `request.json`, the contact sheet `pairs.html` and the manifest;
+of a request that names sources also which gave what, of one with an acceptance what was measured before.
 Versions stay; what is trained on one can always be named.
 """
 
@@ -14,11 +15,12 @@ from pydantic import ConfigDict
 from faceloop.clustering.knn import SearchParams
 from faceloop.mining.asking import draft_questions
 from faceloop.mining.gather import Gathered, digests_of, gather
-from faceloop.mining.negatives import find_negatives
-from faceloop.mining.pairs import Chosen, Pair, PairKind, choose, place_of
-from faceloop.mining.positives import Found, find_positives
+from faceloop.mining.measured import measured_now, write_before
+from faceloop.mining.origins import write_origins
+from faceloop.mining.pairs import Chosen, Pair, PairKind, choose_in_order, in_turn, place_of
 from faceloop.mining.request import MiningRequest
 from faceloop.mining.sheet import Shown, write_sheet
+from faceloop.mining.sources import find_in_sources, source_digests
 from faceloop.params import StageParams, section
 from faceloop.questions.plan_params import SelectParams
 from faceloop.review.access import with_review_log
@@ -65,6 +67,7 @@ class HardSet:
     reviewed: int  # pairs of which people say what they are
     asked: int  # questions about doubtful pairs that wait for people
     left_out: dict[str, int]  # reason → faces or pairs
+    by_source: dict[str, int]  # pairs; empty for a request that names no sources
     was_there_before: bool
 
 
@@ -75,6 +78,7 @@ def mine(work: Workspace, request: MiningRequest, *, now: datetime) -> HardSet:
     """
     with hold(work, f"mine/{request.name}") as lease:
         gathered = gather(work, request)
+        gathered.inputs.update(source_digests(work, request))
         run_key = _run_key(work, request, gathered)
         path = work.root / HARD_SETS / request.name / run_key[:_VERSION_HEX]
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +92,8 @@ def mine(work: Workspace, request: MiningRequest, *, now: datetime) -> HardSet:
                 return _from_counts(request.name, path.name, before, was_there_before=True)
             made = areas[PAIRS].make("whole")
             counts = _fill(work, request, gathered, made, now)
-            if digests_of(work) != {name: gathered.inputs[name] for name in digests_of(work)}:
+            now_there = digests_of(work) | source_digests(work, request)
+            if now_there != {name: gathered.inputs[name] for name in now_there}:
                 raise StageError("mine: an artifact changed meanwhile; mine again")
             manifest = seal(made, stage="mine", run_key=run_key, counts=counts, inputs=gathered.inputs)
             with lease.fenced():
@@ -102,7 +107,7 @@ def _run_key(work: Workspace, request: MiningRequest, gathered: Gathered) -> str
         {
             "stage": "mine",
             "version": _VERSION,
-            "request": request.model_dump(mode="json"),
+            "request": request.spelled(),
             "same_picture": section(work.tree, "embed", _EmbedNumbers).duplicate_similarity,
             "search": [str(_search(work))],
             "inputs": dict(gathered.inputs),
@@ -116,42 +121,49 @@ def _fill(
     """Write the set's files; returns its counts."""
     quarry, left_out = gathered.quarry, Counter(gathered.left_out)
     same_picture = section(work.tree, "embed", _EmbedNumbers).duplicate_similarity
-    found: dict[PairKind, Found] = {
-        "hard_positive": find_positives(quarry, request),
-        "hard_negative": find_negatives(quarry, request, _search(work), same_picture=same_picture),
-    }
+    found = find_in_sources(work, gathered, request, _search(work), same_picture=same_picture)
+    order = place_of(request)
     wanted: dict[PairKind, int] = {"hard_positive": request.hard_positives, "hard_negative": request.hard_negatives}
     chosen: dict[PairKind, Chosen] = {}
     for kind in _KINDS:
-        chosen[kind] = choose(
-            found[kind].trusted,
+        chosen[kind] = choose_in_order(
+            in_turn([one.by_kind[kind].trusted for one in found], order),
             count=wanted[kind],
             per_identity=request.per_identity,
             per_face=request.per_face,
-            place=place_of(request),
         )
         if wanted[kind]:
-            left_out += found[kind].left_out
+            left_out += sum((one.by_kind[kind].left_out for one in found), Counter[str]())
             left_out["pairs_over_cap"] += chosen[kind].over_caps
             left_out["pairs_beyond_count"] += chosen[kind].beyond_count
     crop_of = {face.face_id: face.crop_key for face in quarry.faces}
     pairs = [_record(pair, rank, crop_of) for kind in _KINDS for rank, pair in enumerate(chosen[kind].pairs)]
     write_table(folder / f"{PAIRS}.parquet", HardPair, pairs)
-    text = canonical_json(request.model_dump(mode="json"))
-    (folder / REQUEST).write_text(text + "\n", encoding="utf-8")
-    doubtful = [pair for kind in _KINDS if wanted[kind] for pair in found[kind].doubtful]
+    (folder / REQUEST).write_text(canonical_json(request.spelled()) + "\n", encoding="utf-8")
+    if request.has_sources:
+        write_origins(folder, [pair for kind in _KINDS for pair in chosen[kind].pairs], quarry.faces)
+    if request.accept is not None:
+        write_before(folder, measured_now(work, request.accept))
+    doubtful = [
+        pair
+        for kind in _KINDS
+        if wanted[kind]
+        for pair in in_turn([one.by_kind[kind].doubtful for one in found], order)
+    ]
     shown = Shown(
         positives=chosen["hard_positive"].pairs,
         negatives=chosen["hard_negative"].pairs,
-        doubtful=tuple(sorted(doubtful, key=lambda pair: (pair.kind, place_of(request).of(pair)))),
+        doubtful=tuple(sorted(doubtful, key=lambda pair: (pair.kind, order.of(pair)))),
     )
     write_sheet(folder, work.path("crops"), shown, crop_of, request)
+    by_source = Counter(pair.source for kind in _KINDS for pair in chosen[kind].pairs)
     return {
         "hard_positives": len(chosen["hard_positive"].pairs),
         "hard_negatives": len(chosen["hard_negative"].pairs),
         "reviewed": sum(pair.review == "people" for pair in pairs),
         "asked": _ask(work, request, gathered, doubtful, now) if request.ask else 0,
         "left_out": {reason: count for reason, count in sorted(left_out.items()) if count},
+        **({"by_source": {name: by_source[name] for name in request.sources}} if request.has_sources else {}),
     }
 
 
@@ -186,13 +198,15 @@ def _record(pair: Pair, rank: int, crop_of: dict[str, str]) -> HardPair:
 
 def _from_counts(name: str, version: str, manifest: Manifest, *, was_there_before: bool) -> HardSet:
     left_out = manifest.counts.get("left_out")
-    if not isinstance(left_out, dict):
+    by_source = manifest.counts.get("by_source", {})
+    if not isinstance(left_out, dict) or not isinstance(by_source, dict):
         raise DataError(f"hard set {name} {version}: its manifest has no counts; remove the folder and mine again")
     return HardSet(
         name=name,
         version=version,
         **{key: _whole(manifest, key) for key in ("hard_positives", "hard_negatives", "reviewed", "asked")},
         left_out={reason: count for reason, count in left_out.items() if isinstance(count, int)},
+        by_source={source: count for source, count in by_source.items() if isinstance(count, int)},
         was_there_before=was_there_before,
     )
 

@@ -93,6 +93,9 @@ def _of_faces(
     needs_both = request.ends == "both"
     if needs_both:
         asking = asking[quarry.is_wanted[asking]]
+    asking = asking[quarry.narrowing.is_focus[asking]]
+    if not len(asking):
+        return
     known = _identities(quarry, asking, search)
     is_spoken_of = np.array([face.face_id in quarry.word.tie_of for face in quarry.faces], np.bool_)
     low, high = request.similarity
@@ -103,6 +106,7 @@ def _of_faces(
             others = others[quarry.is_wanted[others]]
         comes_again = (known.near[others] == quarry.identity[row]).any(axis=1)
         others = others[(others > row) | ~comes_again]
+        others = others[quarry.narrowing.of(np.full(len(others), row, np.int64), others)]
         similarity = row_dots(quarry.vectors, np.full(len(others), row, np.int64), quarry.vectors, others)
         is_in = (similarity >= low) & (similarity <= high)
         is_new = similarity < same_picture

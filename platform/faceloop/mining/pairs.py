@@ -1,11 +1,11 @@
 """Pairs that may go into a hard set, and the choice among them under the caps of the request."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from faceloop.mining.request import MiningRequest
+from faceloop.mining.request import MiningRequest, Source
 from faceloop.questions.audits import lot
 
 PairKind = Literal["hard_positive", "hard_negative"]
@@ -29,6 +29,7 @@ class Pair:
     support_sigmas: float  # witness of a positive; of a negative how much more each resembles its own identity
     ground: Ground | None  # exactly one of the two is given
     doubt: Doubt | None
+    source: Source = "look_alikes"
 
     @property
     def identities(self) -> tuple[str, ...]:
@@ -70,7 +71,28 @@ def place_of(request: MiningRequest) -> Place:
 def choose(pairs: Iterable[Pair], *, count: int, per_identity: int, per_face: int, place: Place) -> Chosen:
     """Up to `count` pairs of one kind, each once, in order, so that no identity and no face is in more than its cap."""
     unique = {pair.faces: pair for pair in pairs}
-    ranked: Sequence[Pair] = sorted(unique.values(), key=place.of)
+    return choose_in_order(
+        sorted(unique.values(), key=place.of), count=count, per_identity=per_identity, per_face=per_face
+    )
+
+
+def in_turn(found: Sequence[Iterable[Pair]], place: Place) -> list[Pair]:
+    """The pairs of several sources, each once: in turn each source gives its next that no other gave. A source that
+    lists the easier pairs would otherwise never get its share."""
+    waiting = [deque(sorted({pair.faces: pair for pair in pairs}.values(), key=place.of)) for pairs in found]
+    merged: dict[tuple[str, str], Pair] = {}
+    while any(waiting):
+        for pairs in waiting:
+            while pairs and pairs[0].faces in merged:
+                pairs.popleft()
+            if pairs:
+                pair = pairs.popleft()
+                merged[pair.faces] = pair
+    return list(merged.values())
+
+
+def choose_in_order(ranked: Sequence[Pair], *, count: int, per_identity: int, per_face: int) -> Chosen:
+    """Up to `count` of these pairs as they stand, under the caps of `choose`."""
     of_identity, of_face = Counter[str](), Counter[str]()
     chosen: list[Pair] = []
     over = beyond = 0

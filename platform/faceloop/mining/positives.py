@@ -78,10 +78,11 @@ def _pairs(quarry: Quarry, rows: Int64Array, request: MiningRequest, left_out: C
     table[first, second] = table[second, first] = quarry.sigmas(similarity)
     witness = _witnesses(table, quarry.tracklet[rows])
     wanted = quarry.is_wanted[rows]
+    is_asked = quarry.narrowing.of(rows[first], rows[second])
     low, high = request.similarity
     for place, (one, other) in enumerate(zip(first.tolist(), second.tolist(), strict=True)):
         is_wanted = wanted[one] and wanted[other] if request.ends == "both" else wanted[one] or wanted[other]
-        if not is_wanted:
+        if not (is_wanted and is_asked[place]):
             continue
         left, right = int(rows[one]), int(rows[other])
         said = quarry.word.verdict(quarry.faces[left].face_id, quarry.faces[right].face_id)
@@ -142,4 +143,5 @@ def pair_of(
         support_sigmas=round(support, 4),
         ground=ground,
         doubt=doubt,
+        source=quarry.narrowing.source,
     )

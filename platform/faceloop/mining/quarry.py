@@ -1,12 +1,13 @@
 """The quarry: labelled faces with their vectors, and what people said of them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from faceloop.clustering.calibration import Calibration
+from faceloop.mining.request import Source
 
 Float32Array = NDArray[np.float32]
 Int64Array = NDArray[np.int64]
@@ -50,6 +51,23 @@ class PeoplesWord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Narrowing:
+    """What a source asks of pairs, beside the filters of the request."""
+
+    source: Source
+    is_focus: BoolArray  # (n,) a pair holds one of these at least
+    is_barred: BoolArray  # (n,) and none of these, though they bear witness
+    wants: Callable[[Int64Array, Int64Array], BoolArray] | None  # of pairs of rows; None: all
+
+    def of(self, first: Int64Array, second: Int64Array) -> BoolArray:
+        """Which of these pairs of rows are asked for."""
+        found = (self.is_focus[first] | self.is_focus[second]) & ~(self.is_barred[first] | self.is_barred[second])
+        if self.wants is not None and found.any():
+            found[found] = self.wants(first[found], second[found])
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Quarry:
     """Faces by id, so that no order of the input shows. Codes number equal ids."""
 
@@ -62,6 +80,7 @@ class Quarry:
     is_wanted: BoolArray  # (n,) the filters of the request hold; the others bear witness only
     calibration: Calibration
     word: PeoplesWord
+    narrowing: Narrowing
 
     def sigmas(self, similarity: Float32Array) -> Float32Array:
         """Cosines as standard deviations above strangers."""
@@ -92,6 +111,12 @@ def make_quarry(
         is_wanted=np.array([is_wanted[row] for row in order], np.bool_),
         calibration=calibration,
         word=word,
+        narrowing=Narrowing(
+            source="look_alikes",
+            is_focus=np.ones(len(known), np.bool_),
+            is_barred=np.zeros(len(known), np.bool_),
+            wants=None,
+        ),
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from faceloop.mining.pairs import Doubt, Ground, Pair
-from faceloop.mining.request import MiningRequest
+from faceloop.mining.request import MiningRequest, Source
 from faceloop.reports.album import Album
 from facestore.crops import CropReader
 
@@ -23,6 +23,15 @@ _WORDS: dict[Ground | Doubt, str] = {
     "apart": "each resembles its own",
     "maybe_wrong_label": "one may be in the wrong identity",
     "maybe_one_person": "both identities may be one person",
+}
+
+_SOURCES: dict[Source, str] = {
+    "look_alikes": "from all labels",
+    "angle_bands": "turned aside",
+    "evaluation_errors": "like gold that was got wrong",
+    "feedback": "sent back by production",
+    "disagreement": "the candidate decides otherwise",
+    "tracks": "poor face of a sure tracklet",
 }
 
 
@@ -65,11 +74,26 @@ def write_sheet(folder: Path, crops: Path, shown: Shown, crop_of: Mapping[str, s
                 len(shown.positives),
                 album,
                 crop_of,
+                has_sources=request.has_sources,
             ),
             _part(
-                "Hard negatives", "Two people; most alike first.", shown.negatives, len(shown.negatives), album, crop_of
+                "Hard negatives",
+                "Two people; most alike first.",
+                shown.negatives,
+                len(shown.negatives),
+                album,
+                crop_of,
+                has_sources=request.has_sources,
             ),
-            _part("Left out", "Hard or wrong? People can tell.", shown.doubtful, _SHOWN_DOUBTFUL, album, crop_of),
+            _part(
+                "Left out",
+                "Hard or wrong? People can tell.",
+                shown.doubtful,
+                _SHOWN_DOUBTFUL,
+                album,
+                crop_of,
+                has_sources=request.has_sources,
+            ),
         )
     finally:
         reader.close()
@@ -84,18 +108,27 @@ def write_sheet(folder: Path, crops: Path, shown: Shown, crop_of: Mapping[str, s
     (folder / SHEET).write_text(page, encoding="utf-8")
 
 
-def _part(title: str, note: str, pairs: Sequence[Pair], size: int, album: Album, crop_of: Mapping[str, str]) -> Part:
-    views = tuple(_view(pair, album, crop_of) for pair in pairs[:size])
+def _part(
+    title: str,
+    note: str,
+    pairs: Sequence[Pair],
+    size: int,
+    album: Album,
+    crop_of: Mapping[str, str],
+    *,
+    has_sources: bool,
+) -> Part:
+    views = tuple(_view(pair, album, crop_of, has_sources=has_sources) for pair in pairs[:size])
     return Part(title=title, note=note, pairs=views, not_shown=len(pairs) - len(views))
 
 
-def _view(pair: Pair, album: Album, crop_of: Mapping[str, str]) -> PairView:
+def _view(pair: Pair, album: Album, crop_of: Mapping[str, str], *, has_sources: bool) -> PairView:
     first, second = (album.picture(crop_of[face], _SIDE_PX) for face in pair.faces)
     because = pair.ground or pair.doubt
     return PairView(
         first=first,
         second=second,
         title=" – ".join(pair.identities),
-        words=_WORDS[because] if because else "",
+        words=_WORDS[because] + (f"; {_SOURCES[pair.source]}" if has_sources else "") if because else "",
         numbers=f"{pair.sigmas:.1f} σ · support {pair.support_sigmas:.1f} σ",
     )

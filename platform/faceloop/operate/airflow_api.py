@@ -18,6 +18,7 @@ class Pool:
     name: str
     slots: int
     description: str
+    has_deferred: bool = False  # whether a task that waits for its job keeps its slots
 
 
 class Airflow:
@@ -50,7 +51,12 @@ class Airflow:
         """Make it, unless there is one of that name: what an operator changed stays."""
         names = {row["name"] for row in _rows(self.call("GET", "/api/v2/pools"), "pools")}
         if pool.name not in names:
-            body: JsonValue = {"name": pool.name, "slots": pool.slots, "description": pool.description}
+            body: JsonValue = {
+                "name": pool.name,
+                "slots": pool.slots,
+                "description": pool.description,
+                "include_deferred": pool.has_deferred,
+            }
             self.call("POST", "/api/v2/pools", body=body)
 
     def post_asset_event(self, name: str, extra: JsonValue) -> None:

@@ -134,7 +134,7 @@ def _pools(cores: int) -> list[Pool]:
             slots=cores + 1,
             description="Stages and commands: one slot a core, and one more",
         ),
-        Pool(name="faceloop_gpu", slots=1, description="Stages on a GPU: one slot a GPU"),
+        Pool(name="faceloop_gpu", slots=1, description="Stages on a GPU: one slot a GPU", has_deferred=True),
     ]
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from faceloop.clustering.knn import SearchParams, knn_graph
 from faceloop.decision_tables import with_identity_log
+from faceloop.evaluation.leakage import near_duplicates
 from faceloop.params import section
 from faceloop.promotion.purity import Checked, Purity, estimate_purity
 from faceloop.runner import Workspace
@@ -18,11 +18,10 @@ from faceloop.stages.pack import Params as PackParams
 from facestore.errors import StageError
 from facestore.jobs import Job, Jobs
 from facestore.publish import Manifest, is_intact, read_manifest
-from facestore.records import Assignment, FaceEmbedding, ReleaseSample
+from facestore.records import Assignment, FaceEmbedding, ReleaseSample, Split
 from facestore.tables import column_matrix, read_columns
 
-_SEARCH = SearchParams(flat_rows_max=20_000, probes=4, block_rows=2048)
-_NEIGHBOURS = 5  # of each sample that are looked at for a near-duplicate in another split
+_ORDER: tuple[Split, ...] = ("train", "val", "test")  # each is compared with those before it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +41,9 @@ class ReleaseFigures:
     largest_identity_share: float  # of all samples
     purity: Purity
     identity_leaks: int  # identities in more than one split
-    near_duplicate_leaks: int  # pairs of nearly equal crops in two splits
+    near_duplicate_leaks: int  # crops that nearly repeat one of another split; train comes first, then val, test
     not_compared: int  # samples without an embedding today
-    job_id: str | None  # of the job that read every shard of it; None: none has
+    job_id: str | None  # of the newest job that trained on it; None: none has
 
 
 def published_release(work: Workspace) -> Manifest:
@@ -67,7 +66,7 @@ def figures_of(work: Workspace, jobs: Jobs) -> ReleaseFigures:
     homes = Counter(identity for sizes in splits.values() for identity in sizes)
     sizes = sum(splits.values(), Counter[str]())
     near, not_compared = _near_duplicate_leaks(work, samples)
-    done = verified_by(jobs, manifest.digest)
+    done = trained_by(jobs, manifest.digest)
     return ReleaseFigures(
         release=manifest.digest,
         samples=len(samples),
@@ -82,8 +81,8 @@ def figures_of(work: Workspace, jobs: Jobs) -> ReleaseFigures:
     )
 
 
-def verified_by(jobs: Jobs, release: str) -> Job | None:
-    """The newest job that read every shard of this release to the end."""
+def trained_by(jobs: Jobs, release: str) -> Job | None:
+    """The newest job that trained a model on this release."""
     return next((job for job in jobs.of_inputs("train", release) if job.state == "succeeded"), None)
 
 
@@ -117,9 +116,10 @@ def _near_duplicate_leaks(work: Workspace, samples: pa.Table) -> tuple[int, int]
         for split, name in sorted(zip(samples["split"].to_pylist(), samples["face_id"].to_pylist(), strict=True))
         if name in place
     ]
-    if len(known) < 2:
-        return 0, len(samples) - len(known)
     vectors = column_matrix(table.take([row for _, row in known]), "embedding")
-    split_of = np.array([split for split, _ in known])
-    edges = knn_graph(vectors, min(_NEIGHBOURS, len(known) - 1), params=_SEARCH, min_similarity=least)
-    return int(np.count_nonzero(split_of[edges.rows] != split_of[edges.cols])), len(samples) - len(known)
+    turn_of = np.array([_ORDER.index(split) for split, _ in known], np.int64)
+    leaks = [
+        near_duplicates(vectors[turn_of == turn], vectors[turn_of < turn], least_similarity=least)
+        for turn in range(1, len(_ORDER))
+    ]
+    return sum(map(len, leaks)), len(samples) - len(known)

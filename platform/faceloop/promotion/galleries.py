@@ -20,6 +20,7 @@ from faceloop.clustering.calibration import Calibration, read_calibrations
 from faceloop.decision_tables import policy_of, read_logs
 from faceloop.export.gallery import DIGEST_HEX, Thresholds, members_of, verify_gallery, write_gallery
 from faceloop.export.gallery_people import KnownFace, Templates, choose_templates
+from faceloop.export.gallery_shelf import CURRENT, GALLERIES, history_of
 from faceloop.identity.current import read_current
 from faceloop.identity.resolve import RESTRICTION, aliases_of
 from faceloop.params import StageParams, section
@@ -32,7 +33,6 @@ from facestore.publish import is_intact, read_manifest, sync_path
 from facestore.records import Face, FaceEmbedding
 from facestore.tables import column_matrix, read_columns
 
-GALLERIES, CURRENT = "galleries", "current.json"
 _INPUTS = ("faces", "embeddings", "clusters", "assignments")
 
 
@@ -137,18 +137,6 @@ def roll_back_gallery(work: Workspace) -> str:
             )
         _point(work.root / GALLERIES, history[:-1])
     return place.name
-
-
-def history_of(root: Path) -> list[str]:
-    """Folders of the galleries that counted, the last one counts. Raises DataError for a broken pointer."""
-    path = root / GALLERIES / CURRENT
-    if not path.is_file():
-        return []
-    try:
-        body = json.loads(path.read_text(encoding="utf-8"))
-        return [*map(str, body["before"]), str(body["gallery"])]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is no pointer ({error}); publish a gallery again") from error
 
 
 def _point(shelf: Path, history: list[str]) -> None:

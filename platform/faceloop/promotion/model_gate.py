@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from faceloop.evaluation.tables import SliceRow, VerificationRow
 from faceloop.loop_params import ModelGateParams
+from faceloop.promotion.latency import Latency
 from facestore.errors import StageError
 
 Row = TypeVar("Row", VerificationRow, SliceRow)
@@ -20,11 +21,13 @@ class Judged:
     """What the gate reads of an evaluation. `rates`: of the candidate, with its gain over the current model.
 
     `failed`: what the evaluation itself has against it: leaks, floors of slices and of coverage, worse labels.
+    `latency` is None where it was not measured, and then it is not judged.
     """
 
     rates: tuple[VerificationRow, ...]
     slices: tuple[SliceRow, ...]
     failed: tuple[str, ...]
+    latency: Latency | None = None
 
 
 def judged_of(evaluation: Path) -> Judged:
@@ -44,7 +47,7 @@ def _rows(path: Path, record: type[Row]) -> tuple[Row, ...]:
 
 def failed_model_floors(judged: Judged, floors: ModelGateParams) -> list[str]:
     """Each objection with its figures, the evaluation's own first; empty where the model passes."""
-    return [*judged.failed, *_lost(judged, floors), *_unproven(judged.rates, floors)]
+    return [*judged.failed, *_lost(judged, floors), *_slower(judged, floors), *_unproven(judged.rates, floors)]
 
 
 def check_model_gate(model_id: str, judged: Judged, floors: ModelGateParams) -> None:
@@ -65,6 +68,15 @@ def _lost(judged: Judged, floors: ModelGateParams) -> Iterator[str]:
         if part.gain_high is not None and part.gain_high < -floors.allowed_slice_loss:
             name = f"{part.kind}:{part.band}"
             yield f"gold {part.gold}: slice {name} {_range(part.gain, part.gain_low, part.gain_high)}"
+
+
+def _slower(judged: Judged, floors: ModelGateParams) -> Iterator[str]:
+    took, most = judged.latency, floors.max_latency_ratio
+    if took is not None and most is not None and took.ratio > most:
+        yield (
+            f"a batch of {took.batch} takes {took.ratio:g} times as long as the current model's "
+            f"({took.candidate_ms:g} ms), at most {most:g}"
+        )
 
 
 def _unproven(rates: Sequence[VerificationRow], floors: ModelGateParams) -> Iterator[str]:

@@ -5,26 +5,27 @@ that the next training does not replace what may be in use.
 """
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from faceloop.evaluation.tables import VerificationRow
 from faceloop.loop_params import ModelGateParams
 from faceloop.params import section
+from faceloop.promotion.latency import latency_to_judge
 from faceloop.promotion.model_gate import Judged, check_model_gate, judged_of
 from faceloop.runner import Workspace
 from faceloop.stages.embed import Params as EmbedParams
 from faceloop.vision.models import embedding_contract
 from faceloop.vision.packs import load_pack
 from facestore.errors import InputsNotReady, StageError, StoreError
-from facestore.ids import JsonValue
-from facestore.models import Model, Models, ModelTurn
+from facestore.ids import JsonValue, canonical_json
+from facestore.models import MODELS_FOLDER, Model, Models, ModelTurn
 from facestore.publish import MANIFEST, Manifest, is_intact, read_manifest, sync_tree, verify
 
-FOLDER = "models"  # of the root
+PROMOTED_NOTE = f"{MODELS_FOLDER}/promoted.json"  # of the root
 
 
 @contextmanager
@@ -48,7 +49,7 @@ def register(work: Workspace, models: Models, *, revision: str | None) -> Model:
         model_id=manifest.digest,
         release=manifest.inputs.get("release", ""),
         contract_id=_contract(work, candidate),
-        folder=f"{FOLDER}/{manifest.digest}",
+        folder=f"{MODELS_FOLDER}/{manifest.digest}",
         revision=revision,
         params=work.tree.get("train"),
     )
@@ -71,7 +72,7 @@ def judge(work: Workspace, model_id: str | None = None) -> tuple[str, str, Judge
         raise StageError(
             f"model {model_id[:12]} was meant, evaluated is {candidate.digest[:12]}; train and evaluate it"
         )
-    return candidate.digest, manifest.digest, judged_of(evaluation)
+    return candidate.digest, manifest.digest, replace(judged_of(evaluation), latency=latency_to_judge(work))
 
 
 def promote_model(
@@ -81,10 +82,26 @@ def promote_model(
 
     `model_id` names what was approved. Raises StageError where that is another one, or it fails its gate.
     """
+    current = models.current()
+    if current is not None and model_id == current.model_id:  # once it labels, it is no better than itself
+        return current
     meant, evaluation, judged = judge(work, model_id)
     check_model_gate(meant, judged, floors)
     register(work, models, revision=revision)
-    return models.promote(meant, by=by, evaluation=evaluation, figures=[_figures(row) for row in judged.rates])
+    return models.promote(meant, by=by, evaluation=evaluation, figures=_figures(judged))
+
+
+def note_promoted(work: Workspace, models: Models) -> None:
+    """Write which model is promoted to `models/promoted.json`, by which DVC sees that it changed."""
+    current = models.current()
+    text = canonical_json({"model_id": current.model_id if current is not None else None}) + "\n"
+    path = work.root / PROMOTED_NOTE
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    waiting = path.with_name(f".{path.name}.{os.getpid()}")
+    waiting.write_text(text, encoding="utf-8")
+    waiting.replace(path)
 
 
 def promoted_pack(work: Workspace, models: Models) -> Path | None:
@@ -135,6 +152,9 @@ def _keep(candidate: Path, manifest: Manifest, target: Path) -> None:
         raise StoreError(f"cannot keep the model: {error}; make room, then register it again") from error
 
 
-def _figures(row: VerificationRow) -> JsonValue:
-    found: JsonValue = json.loads(json.dumps(asdict(row)))
+def _figures(judged: Judged) -> list[JsonValue]:
+    """The rates, and how long a batch took where that was judged."""
+    rows = [asdict(row) for row in judged.rates]
+    took = [] if judged.latency is None else [asdict(judged.latency)]
+    found: list[JsonValue] = json.loads(json.dumps([*rows, *took]))
     return found

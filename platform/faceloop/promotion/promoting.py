@@ -4,12 +4,13 @@ from dataclasses import asdict
 
 from faceloop.loop_params import GateParams
 from faceloop.promotion.due import stock_of
-from faceloop.promotion.figures import figures_of, verified_by
+from faceloop.promotion.figures import figures_of, trained_by
 from faceloop.promotion.gate import check_gate
 from faceloop.runner import Workspace
 from facestore.errors import StageError
 from facestore.jobs import Job, Jobs
 from facestore.promotions import Promotion, PromotionRequest, Promotions, Stock
+from facestore.publish import verify
 
 
 def promote(
@@ -18,13 +19,15 @@ def promote(
     """Promote the published release; already current, it stays so and nothing is written.
 
     `job_id` names the job whose release is meant: what was approved, not what lies there by now. Raises StageError
-    when that is another one, the job did not succeed, or the release fails its gate.
+    when that is another one, the job did not succeed, or the release fails its gate; DataError where a file of the
+    release is not what pack wrote.
     """
     figures = figures_of(work, jobs)
-    job = jobs.find(job_id) if job_id is not None else verified_by(jobs, figures.release)
+    job = jobs.find(job_id) if job_id is not None else trained_by(jobs, figures.release)
     if job is not None:
         _check_job(job, figures.release)
     check_gate(figures, floors)
+    verify(work.path("release"))
     return promotions.promote(
         PromotionRequest(
             release=figures.release,

@@ -112,6 +112,12 @@ def _checks(situation: Situation, subject_id: str, found: Inventory) -> list[Che
             then="run pack",
         ),
         Check(
+            what="the gallery that counts does not know them",
+            holds=not any(copy.is_current for copy in found.galleries),
+            found=f"{sum(copy.rows for copy in found.galleries if copy.is_current)} faces",
+            then="run `faceloop gallery publish`, and have consumers load it",
+        ),
+        Check(
             what="no question about them waits for people",
             holds=found.questions_open == 0,
             found=f"{found.questions_open} questions are open, {waiting} of their tasks at the labelling server",
@@ -133,6 +139,10 @@ def remains(work: Workspace, found: Inventory) -> list[str]:
     ]
     lines += [f"an earlier copy of a release, {copy.place}: {copy.rows} samples" for copy in earlier]
     lines += [f"hard set {copy.place}: {copy.rows} pairs, with pictures on its sheet" for copy in found.hard_sets]
+    lines += [
+        f"{copy.place}: made from {copy.rows} faces; delete it here and wherever it was copied to"
+        for copy in found.galleries
+    ]
     if work.path("report").is_dir():
         lines.append("the report page, until it is made anew")
     lines += [

@@ -1,4 +1,4 @@
-"""What holds a person, counted: tables, stores, questions, releases, hard sets. Ids and counts, never names."""
+"""What holds a person, counted: tables, stores, questions, releases, hard sets, galleries. Ids and counts, no names."""
 
 import os
 from collections import Counter
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from faceloop.clustering.calibration import read_calibrations
+from faceloop.export.gallery_shelf import GALLERIES, galleries_with
 from faceloop.restriction.subject import Situation, Subject, speaking_of
 from faceloop.review.access import with_review_log
 from faceloop.runner import Workspace
@@ -53,6 +54,7 @@ class Inventory:
     decisions: dict[str, int]  # by verb, that name a face of the subject; the whole log
     samples: tuple[Copy, ...]  # releases and their copies
     hard_sets: tuple[Copy, ...]
+    galleries: tuple[Copy, ...]  # `rows`: faces that went into it; `is_current`: the one that counts
     alike_face_ids: tuple[str, ...]  # of others or nobody, that resemble the subject: look whether they are theirs
 
 
@@ -83,6 +85,10 @@ def take_inventory(work: Workspace, situation: Situation, subject: Subject) -> I
         decisions=_counted(said.verb for said in speaking_of(situation.logs.decisions, faces)),
         samples=tuple(_samples(work, faces)),
         hard_sets=tuple(_hard_sets(work, faces)),
+        galleries=tuple(
+            Copy(place=f"{GALLERIES}/{held.gallery}", rows=held.faces, is_current=held.is_current)
+            for held in galleries_with(work.root, faces)
+        ),
         alike_face_ids=_alike(work, situation, faces),
     )
 

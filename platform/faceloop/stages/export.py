@@ -2,13 +2,17 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from faceloop.export.params import ExportParams
 from faceloop.stage import Context, In, Out, Report
 from faceloop.vision.packs import load_pack
 from facestore.errors import DataError, StageError
 
-VERSION = 1
+if TYPE_CHECKING:
+    from faceloop.export.forms import Recover
+
+VERSION = 2
 
 
 class Params(ExportParams):
@@ -29,7 +33,9 @@ def run(*, release: In, candidate: In, exported: Out, params: Params, context: C
         previous=context.previous.get("exported"),
     )
     with context.stopwatch.on("export"):
-        made = export_candidate(pack, job, params, threads=context.threads)
+        made = export_candidate(
+            pack, job, params, threads=context.threads, recover=recoverer(params, threads=context.threads)
+        )
     if params.triton is not None and params.triton.form in made.shipped:
         with context.stopwatch.on("triton"):
             write_serving(exported, pack, params.triton)
@@ -44,6 +50,31 @@ def run(*, release: In, candidate: In, exported: Out, params: Params, context: C
     if not made.shipped:
         raise StageError(f"nothing of the candidate passed its gate: {made.refused}; look at the gates or train anew")
     return report
+
+
+def recoverer(params: ExportParams, *, threads: int) -> "Recover":
+    """What trains a smaller form, as `params.recovery` says; torch is loaded when the first one asks."""
+    from faceloop.vision.arrays import UInt8Array
+    from faceloop.vision.specs import Preprocessing
+
+    def recover_form(
+        student: bytes, teacher: bytes, crops_rgb: UInt8Array, preprocessing: Preprocessing, *, steps: int
+    ) -> bytes:
+        from faceloop.training.reading.augmentation_profile import read_profile
+        from faceloop.training.recovering import RecoveryCourse, recover
+
+        wanted = params.recovery
+        course = RecoveryCourse(
+            steps=steps,
+            batch_size=wanted.batch_size,
+            learning_rate=wanted.learning_rate,
+            seed=params.seed,
+            threads=threads,
+            augmentation=read_profile(wanted.augmentation),
+        )
+        return recover(student, teacher, crops_rgb, preprocessing, course)
+
+    return recover_form
 
 
 def _version(release: Path) -> str:

@@ -4,7 +4,7 @@ from faceloop.progress import ProgressReporter
 from faceloop.stage import Context, In, Out, Report
 from faceloop.training.candidate_files import start_fingerprint
 from faceloop.training.course import Course, Fitted, train_split
-from faceloop.training.launching import run_ranks
+from faceloop.training.nodes import run_everywhere
 from faceloop.training.places import folder_of, mark_finished, sweep_trainings
 from faceloop.training.train_params import TrainParams
 from facestore.errors import StageError
@@ -29,17 +29,18 @@ def run(*, release: In, candidate: Out, params: Params, context: Context) -> Rep
             f"{len(split.identity_ids)} identities, at least 2 identities are needed; add footage of more people, or "
             "lower pack.min_samples_per_identity"
         )
-    if len(split.identity_ids) < params.ranks:
+    ranks = params.nodes * params.ranks
+    if len(split.identity_ids) < ranks:
         raise StageError(
-            f"train: {params.ranks} ranks for {len(split.identity_ids)} identities; every rank holds one or more, so "
-            "set train.ranks lower"
+            f"train: {ranks} ranks for {len(split.identity_ids)} identities; every rank holds one or more, so set "
+            "train.ranks or train.nodes lower"
         )
     folder = folder_of(candidate, context.run_key)
     sweep_trainings(folder.parent, context.run_key, kept=_UNFINISHED_KEPT)
     folder.mkdir(parents=True, exist_ok=True)
     course = Course(release=release, candidate=candidate, folder=folder, params=params, threads=context.threads)
     with context.stopwatch.on("train"):
-        fitted = _fitted(course, context.progress)
+        fitted = _fitted(course, context.run_key, context.progress)
     mark_finished(folder)
     report = Report(items_in=split.samples, published=split.samples)
     report.figures["steps"] = fitted.steps
@@ -51,11 +52,9 @@ def run(*, release: In, candidate: Out, params: Params, context: Context) -> Rep
     return report
 
 
-def _fitted(course: Course, progress: ProgressReporter) -> Fitted:
-    if course.params.ranks > 1:
-        course.write()
-        run_ranks(course.folder, course.params.ranks, progress.say)
-        return Fitted.read(course.folder)
+def _fitted(course: Course, run_key: str, progress: ProgressReporter) -> Fitted:
+    if course.params.nodes * course.params.ranks > 1:
+        return run_everywhere(course, run_key, progress.say)
     from faceloop.training.ranks import World, device_for
     from faceloop.training.turn import run_course
 

@@ -189,6 +189,7 @@ Aligned 112 × 112 crops to {candidate.architecture.dimension}-D embeddings; com
 |---|---|
 | release | {split.release_version}: {split.samples} samples of {len(split.identity_ids)} identities |
 | start | {candidate.start_id} |
+| share of the trained weights | {params.blend:g} |
 | parameters | {parameters:,} |
 | loss | {params.loss.kind}, scale {params.loss.scale:g}, sub-centres {params.loss.sub_centres} |
 | optimiser | {params.optimiser.kind}, rate {params.optimiser.learning_rate:g}, batch {params.batch_size} |

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from faceloop.progress import Item, SilentProgress
 from faceloop.training.course import Course
-from faceloop.training.launching import FAULT, SAID, end_with_parent
+from faceloop.training.launching import FAULT, SAID, TORCHRUN_PID, end_with_parent
 
 
 def main(arguments: list[str]) -> None:
     """Rank and number of ranks come from torchrun; a fault goes to a file that the stage reads."""
-    end_with_parent(os.getppid())
+    end_with_parent(int(os.environ[TORCHRUN_PID]))
     folder = Path(arguments[0])
     rank, ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     status = 1

@@ -9,7 +9,12 @@ from pathlib import Path
 
 def folder_of(candidate: Path, run_key: str) -> Path:
     """Of the work area's folder `ROOT/.candidate.t7.train/whole`: `ROOT/training/RUN_KEY`."""
-    return candidate.parent.parent / "training" / run_key
+    return trainings_of(candidate.parent) / run_key
+
+
+def trainings_of(candidate: Path) -> Path:
+    """Beside the published artifact, or its work area."""
+    return candidate.parent / "training"
 
 
 def sweep_trainings(folder: Path, run_key: str, *, kept: int) -> None:

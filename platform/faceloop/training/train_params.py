@@ -80,6 +80,7 @@ class TrainParams(StageParams):
     carry_optimiser: bool
     architecture: ArchitectureParams
     freeze_batchnorm: bool
+    blend: _Share
     loss: LossParams
     extras: ExtraLossParams
     optimiser: OptimiserParams
@@ -90,15 +91,21 @@ class TrainParams(StageParams):
     accumulate: int = Field(ge=1, le=1024)
     amp: Literal["off", "bf16", "fp16"]
     device: Literal["auto", "cpu", "cuda"]
+    nodes: int = Field(ge=1, le=1024)
     ranks: int = Field(ge=1, le=1024)
     workers: int = Field(ge=0, le=256)
+    keep_decoded_gib: float = Field(ge=0, le=65_536)
     checkpoint_every: int = Field(ge=1)
 
     @model_validator(mode="after")
     def _whole_parts(self) -> "TrainParams":
-        parts = self.ranks * self.accumulate
+        parts = self.nodes * self.ranks * self.accumulate
         if self.batch_size % parts:
-            raise ValueError(f"batch_size {self.batch_size} must be a multiple of ranks × accumulate = {parts}")
+            raise ValueError(f"batch_size {self.batch_size} must be a multiple of ranks × accumulate × nodes = {parts}")
+        if self.blend < 1 and self.start == SCRATCH:
+            raise ValueError(
+                "blend goes back towards the start, and scratch is none: set it to 1, or start from a pack"
+            )
         if self.extras.triplet_weight and self.sampler.kind != "pxk":
             raise ValueError("the triplet loss needs several samples of an identity: set sampler.kind to pxk")
         if self.sampler.kind == "pxk" and self.batch_size // parts % self.sampler.samples_per_identity:

