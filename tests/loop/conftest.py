@@ -27,7 +27,7 @@ class Turned:
     asked: tuple[tuple[Question, ReviewTask], ...]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # it ends before the rest of the tests runs
 def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
     folder = tmp_path_factory.mktemp("loop")
     try:
@@ -47,7 +47,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def turned(loop: Loop, sample: Path) -> Turned:
     """Footage was dropped, and people are asked."""
     began = time.monotonic()

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from faceloop.experiments.pin import Pin, write_pin
 from faceloop.runner import Workspace, hold
 from facestore.errors import ConfigError, DataError, StageError, StoreError
+from facestore.heartbeat import HeldLease
 from facestore.publish import MANIFEST, Manifest, partial_path, put_in_place, read_manifest, sync_tree, verify
 from facestore.records import ReleaseSample
 from facestore.tables import read_columns
@@ -45,17 +46,17 @@ def pull_release(work: Workspace, version: str, source: str) -> Pulled:
     manifest = _manifest(found)
     verify(found)
     told = Pin(version=_version_of(found), digest=manifest.digest)
-    with hold(work, "pack"):
+    with hold(work, "pack") as lease:
         mine = read_manifest(here)
         was_there = mine is not None and mine.digest == manifest.digest
         tables, missing = _tables_to_take(work, theirs, manifest)
         for artifact in tables:
-            with hold(work, TABLES[artifact]):
-                _take(theirs / getattr(work.paths, artifact), work.path(artifact))
+            with hold(work, TABLES[artifact]) as table_lease:
+                _take(theirs / getattr(work.paths, artifact), work.path(artifact), table_lease)
         if was_there:
             verify(here)
         else:
-            _take(found, here)
+            _take(found, here, lease)
         write_pin(work.root, told)
     size_bytes = sum(size for size, _ in manifest.files.values())
     return Pulled(
@@ -130,8 +131,8 @@ def _tables_to_take(work: Workspace, theirs: Path, release: Manifest) -> tuple[t
     return tuple(taken), tuple(missing)
 
 
-def _take(source: Path, target: Path) -> None:
-    """Copy an artifact, check the copy, publish it."""
+def _take(source: Path, target: Path, lease: HeldLease) -> None:
+    """Copy an artifact, check the copy, publish it while the lease holds. Raises LeaseLost where it does not."""
     staging = partial_path(target).with_name(f".{target.name}.pulled")
     try:
         shutil.rmtree(staging, ignore_errors=True)
@@ -140,7 +141,8 @@ def _take(source: Path, target: Path) -> None:
             shutil.copyfile(source / name, staging / name)
         verify(staging)
         sync_tree(staging)
-        put_in_place(staging, target)
+        with lease.fenced():
+            put_in_place(staging, target)
     except OSError as error:
         raise StoreError(f"cannot copy the release: {error}; make room, then pull it again") from error
     finally:

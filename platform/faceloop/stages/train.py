@@ -6,6 +6,7 @@ from faceloop.training.candidate_files import start_fingerprint
 from faceloop.training.course import Course, Fitted, train_split
 from faceloop.training.nodes import run_everywhere
 from faceloop.training.places import folder_of, mark_finished, sweep_trainings
+from faceloop.training.reading.hard_sets import hard_samples
 from faceloop.training.train_params import TrainParams
 from facestore.errors import StageError
 
@@ -43,6 +44,8 @@ def run(*, release: In, candidate: Out, params: Params, context: Context) -> Rep
         fitted = _fitted(course, context.run_key, context.progress)
     mark_finished(folder)
     report = Report(items_in=split.samples, published=split.samples)
+    if params.loss.hard_sets:
+        report.figures["hard_samples"] = int(hard_samples(release, params.loss).sum())
     report.figures["steps"] = fitted.steps
     report.figures["identities"] = len(split.identity_ids)
     report.figures["identities_kept"] = fitted.classes_kept

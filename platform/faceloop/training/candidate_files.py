@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from faceloop.training.reading.augmentation_profile import read_profile
+from faceloop.training.reading.hard_sets import hard_set_digests
 from faceloop.training.train_params import SCRATCH, TrainParams
 from faceloop.vision.manifest import MANIFEST
 from faceloop.vision.packs import load_pack
@@ -25,8 +26,10 @@ def is_candidate(folder: Path) -> bool:
 
 
 def start_fingerprint(params: TrainParams) -> str:
-    """What params only point at: weights to start and to learn from, classes of an earlier candidate, augmentation."""
-    found = [digest_of(read_profile(params.augmentation).to_json())]
+    """What params only point at: weights to start and to learn from, classes of an earlier candidate,
+    augmentation, hard sets.
+    """
+    found = [digest_of(read_profile(params.augmentation).to_json()), *hard_set_digests(params.loss)]
     for name in (params.start, params.extras.teacher):
         if name in (None, SCRATCH):
             continue

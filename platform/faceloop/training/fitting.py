@@ -137,7 +137,7 @@ class _Loop:
 
     def _weight(self, confidences: Tensor) -> float:
         """What samples of all ranks weigh together in the classifier's mean."""
-        weights = confidences if self.params.loss.label_confidence else torch.ones_like(confidences)
+        weights = confidences if self.params.loss.is_weighted else torch.ones_like(confidences)
         return float(self.world.sum(weights.double().sum().to(self.world.device)))
 
     def _validate(self, epoch: int) -> None:

@@ -105,7 +105,7 @@ class Learner:
         """The classifier's loss of a (part of a) batch, and the extra losses' sum. `is_last`: gradients meet now."""
         device = self.world.device
         labels = batch.labels.to(device)
-        weights = batch.confidences.to(device) if self.params.loss.label_confidence else None
+        weights = batch.confidences.to(device) if self.params.loss.is_weighted else None
         images = batch.images.to(device, non_blocking=True)
         pixels = self.preparation.pixels(images)
         kind = {"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.params.amp]

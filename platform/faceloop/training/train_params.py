@@ -29,6 +29,12 @@ class LossParams(StageParams):
     sample_rate: float = Field(gt=0, le=1)
     interclass_filter: float | None = Field(gt=0, le=1)
     label_confidence: bool
+    hard_sets: list[str]  # folders that `faceloop mine` made
+    hard_weight: float = Field(ge=1, le=100)
+
+    @property
+    def is_weighted(self) -> bool:
+        return self.label_confidence or bool(self.hard_sets)
 
 
 class ExtraLossParams(StageParams):

@@ -21,6 +21,7 @@ from faceloop.training.optimisers import memory_of, restore_state, state_of
 from faceloop.training.ranks import World, repeatable
 from faceloop.training.reading.augmentation_profile import AugmentationProfile, read_profile
 from faceloop.training.reading.batches import KeepDecoded, TrainReader, worker_faults
+from faceloop.training.reading.hard_sets import sample_weights
 from faceloop.training.reading.order import Balanced, PerIdentity, Sampler, Shuffled
 from faceloop.training.sharded_classifier import ShardedClassifier
 from faceloop.training.starting import Beginning, beginning
@@ -125,6 +126,7 @@ def _fitted(
         seed=params.seed,
         is_pinned=world.device.type == "cuda",
         keep_decoded=keep_decoded(course),
+        weights=sample_weights(course.release, params.loss),
     )
     try:
         with worker_faults():

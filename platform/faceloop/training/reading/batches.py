@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from faceloop.training.reading.augmentation_profile import AugmentationProfile
 from faceloop.training.reading.decoded import DecodedPictures
-from faceloop.training.reading.labels import read_labels
+from faceloop.training.reading.labels import Float32Array, read_labels
 from faceloop.training.reading.order import PerIdentity, Sampler, order_of
 from faceloop.training.reading.ring import Ring
 from faceloop.training.reading.steps import Place, Step, StepReader
@@ -52,6 +52,7 @@ class TrainReader:
 
     `augmentation` None: pictures as they are stored. `workers` 0 reads in this process; workers stay between epochs
     and end with `close`, with the reader, or with this process. `start_method` spawn where forking is not safe.
+    `weights` (n,) by row: given out as the confidences of batches, in place of the labels'.
     Raises ConfigError when ranks or sampler cannot share out the batch, DataError for a split without labels,
     StoreError where there is no room for what `keep_decoded` asks.
     """
@@ -70,6 +71,7 @@ class TrainReader:
         start_method: Literal["fork", "spawn", "forkserver"] = "fork",
         is_pinned: bool = False,
         keep_decoded: KeepDecoded | None = None,
+        weights: Float32Array | None = None,
     ) -> None:
         if batch_size < 1 or not 0 <= rank < world_size or batch_size % world_size:
             raise ConfigError(f"batch size {batch_size} cannot be shared by {world_size} ranks (this is rank {rank})")
@@ -85,6 +87,7 @@ class TrainReader:
         self.samples, self.classes = len(labels), int(labels.class_index.max()) + 1
         self.steps_per_epoch = order.steps_per_epoch
         self._labels = labels
+        self._weights = labels.confidence if weights is None else weights
         # Page-locked batches are copied on their way, so there is nothing to gain from blocks.
         blocks = workers * _AHEAD_PER_WORKER + _IN_HAND
         self._ring = Ring(blocks=blocks, pictures=part) if workers and not is_pinned else None
@@ -146,7 +149,7 @@ class TrainReader:
         return Batch(
             images=images.permute(0, 3, 1, 2),
             labels=torch.from_numpy(self._labels.class_index[step.rows]),
-            confidences=torch.from_numpy(self._labels.confidence[step.rows]),
+            confidences=torch.from_numpy(self._weights[step.rows]),
             qualities=torch.from_numpy(self._labels.quality[step.rows]),
         )
 
