@@ -83,7 +83,17 @@ def test_a_changed_cluster_parameter_runs_cluster_and_what_comes_after(clone: Cl
     said = clone.dvc("repro")
     ran = [line.split("'")[1] for line in said.splitlines() if line.startswith("Running stage")]
     assert ran[:2] == ["cluster", "identify"]
-    assert set(ran) <= {"cluster", "identify", "select", "pack", "train", "evaluate", "export", "report"}
+    assert set(ran) <= {
+        "cluster",
+        "identify",
+        "select",
+        "pack",
+        "train",
+        "train_attributes",
+        "evaluate",
+        "export",
+        "report",
+    }
     params.write_text(before, encoding="utf-8")
 
 
