@@ -3,7 +3,7 @@
 import base64
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from faceloop.experiments.comparing import Comparison
 from faceloop.experiments.recording import Trained
@@ -18,7 +18,10 @@ def save_comparison(folder: Path, first: Trained, second: Trained, found: Compar
     folder.mkdir(parents=True, exist_ok=True)
     _draw(folder / CURVES, first, second)
     environment = Environment(
-        loader=PackageLoader("faceloop", "experiments"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=ChoiceLoader([PackageLoader("faceloop", "experiments"), PackageLoader("faceloop", "reports")]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
     )
     picture = base64.b64encode((folder / CURVES).read_bytes()).decode("ascii")
     page = environment.get_template("comparison.html.j2").render(
