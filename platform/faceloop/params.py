@@ -49,12 +49,24 @@ Tree = dict[str, JsonValue]
 
 
 class _Yaml(yaml.SafeLoader):
-    """YAML as people write numbers, and as JSON writes them: PyYAML takes 1e-6 for a word, for want of a point."""
+    """YAML as people, JSON and DVC write it: PyYAML takes 1e-6 for a word, and off for a truth value."""
 
 
+_BOOL = "tag:yaml.org,2002:bool"
+_Yaml.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in found if tag != _BOOL]
+    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Yaml.add_implicit_resolver(_BOOL, re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"), list("tTfF"))
 _Yaml.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+\Z"), list("-+0123456789")
 )
+
+
+def yaml_value(text: str) -> JsonValue:
+    """What a YAML text says, wherever params are spelled. Raises YAMLError."""
+    found: JsonValue = yaml.load(text, Loader=_Yaml)  # noqa: S506  # a SafeLoader
+    return found
 
 
 def default_params_path() -> Path:
@@ -72,7 +84,7 @@ def read_params(path: Path, overrides: Sequence[str] = ()) -> Tree:
     Raises ConfigError when the file or an override cannot be read, or an override names an unknown key.
     """
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Yaml)  # noqa: S506  # a SafeLoader
+        tree = yaml_value(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeError, yaml.YAMLError) as error:
         raise ConfigError(f"cannot read params {path}: {error}") from error
     if not isinstance(tree, dict):
@@ -91,7 +103,7 @@ def _override(tree: Tree, override: str) -> None:
     if not found or not isinstance(node, dict) or leaf not in node:
         raise ConfigError(f"--set {override!r}: no such key; write SECTION.KEY=VALUE with a key of params.yaml")
     try:
-        node[leaf] = yaml.load(text, Loader=_Yaml)  # noqa: S506  # a SafeLoader
+        node[leaf] = yaml_value(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {override!r}: {text!r} is not a YAML value") from error
 

@@ -2,10 +2,8 @@
 
 import copy
 
-import yaml
-
 from faceloop.loop_params import LoopParams
-from faceloop.params import Tree, section
+from faceloop.params import Tree, section, yaml_value
 from faceloop.stage import load_stage
 from facestore.errors import ConfigError
 
@@ -41,5 +39,5 @@ def _is_set(tree: Tree, override: str) -> bool:
         node = found if isinstance(found, dict) else None
     if not equals or node is None or leaf not in node:
         return False
-    node[leaf] = yaml.safe_load(text)
+    node[leaf] = yaml_value(text)
     return True
