@@ -49,7 +49,7 @@ Tree = dict[str, JsonValue]
 
 
 class _Yaml(yaml.SafeLoader):
-    """YAML as people, JSON and DVC write it: PyYAML takes 1e-6 for a word, and off for a truth value."""
+    """YAML as people, JSON and DVC write it: PyYAML takes 1e-6 for a word, and `off`, a word of ours, for false."""
 
 
 _BOOL = "tag:yaml.org,2002:bool"
@@ -57,7 +57,7 @@ _Yaml.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in found if tag != _BOOL]
     for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Yaml.add_implicit_resolver(_BOOL, re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"), list("tTfF"))
+_Yaml.add_implicit_resolver(_BOOL, re.compile(r"(?i:true|false|yes|no)\Z"), list("tTfFyYnN"))
 _Yaml.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+\Z"), list("-+0123456789")
 )

@@ -105,14 +105,14 @@ def test_what_json_writes_is_read_back_as_it_was(tmp_path: Path, value: object) 
     assert (found, type(found)) == (value, type(value))
 
 
-@pytest.mark.parametrize("word", ["off", "on", "no", "yes", "Off", "NO"])
+@pytest.mark.parametrize("word", ["off", "on", "Off", "ON"])
 def test_a_word_stays_a_word_without_quotes(word: str, tmp_path: Path) -> None:
     """DVC writes params back by YAML 1.2, where these need no quotes; to YAML 1.1 they are truth values."""
     kept = tmp_path / "params.yaml"
     kept.write_text(f"value: {word}\nother: true\n", encoding="utf-8")
     assert read_params(kept) == {"value": word, "other": True}
     assert read_params(kept, [f"other={word}"])["other"] == word
-    assert read_params(kept, ["other=False"])["other"] is False
+    assert [read_params(kept, [f"other={said}"])["other"] for said in ("False", "no", "Yes")] == [False, False, True]
 
 
 def test_a_small_number_may_be_set_without_a_point(tmp_path: Path) -> None:
