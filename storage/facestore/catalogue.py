@@ -3,6 +3,8 @@
 Writers take turns, so that a look and a write are one step and sequence numbers follow the order of commits.
 """
 
+import sqlite3
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -35,7 +37,8 @@ from facestore.errors import StoreError
 _ROWS_AT_ONCE = 4_096  # that are read, or asked for by id
 _SQLITE_FILE = "sqlite:///"
 _IN_MEMORY = ("sqlite://", "sqlite:///:memory:")
-_PRAGMAS = ("busy_timeout=60000", "journal_mode=WAL", "secure_delete=ON", "foreign_keys=ON")
+_PATIENCE_S = 60.0  # with other writers of a SQLite file
+_PRAGMAS = (f"busy_timeout={_PATIENCE_S * 1_000:.0f}", "journal_mode=WAL", "secure_delete=ON", "foreign_keys=ON")
 _WRITERS_LOCK = 0x_FACE_100B  # PostgreSQL's name for our turn to write
 
 # An erasure that the law demands will need a door of its own (drop the trigger, delete, put it back, in one
@@ -171,13 +174,26 @@ def _tune_sqlite(engine: Engine) -> None:
     def _pragmas(connection: Any, _: object) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves, so that tables are made in a transaction too
         for pragma in _PRAGMAS:
-            connection.execute(f"PRAGMA {pragma}")
+            _wait_and_set(connection, pragma)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         # A reader that turns writer cannot wait for its turn; a writer says so at once.
         kind = "IMMEDIATE" if connection.get_execution_options().get("is_writing") else "DEFERRED"
         connection.exec_driver_sql(f"BEGIN {kind}")
+
+
+def _wait_and_set(connection: sqlite3.Connection, pragma: str) -> None:
+    """Where several open a new file at once, SQLite says that it is locked without the wait that it was told of."""
+    give_up = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            connection.execute(f"PRAGMA {pragma}")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                raise
+            time.sleep(0.01)
 
 
 def _parsed(url: str) -> URL | str:

@@ -3,6 +3,7 @@
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -43,6 +44,28 @@ def filled(request: pytest.FixtureRequest) -> Iterator[Engine]:
     engine = open_catalogue(url, "log")
     yield engine
     engine.dispose()
+
+
+def test_a_new_sqlite_file_can_be_opened_by_many_at_once(tmp_path: Path) -> None:
+    """SQLite does not wait where two set the journal mode at once: one new file in ten was "locked"."""
+    failures: list[Exception] = []
+
+    def open_and_close(url: str, start: threading.Barrier) -> None:
+        start.wait()
+        try:
+            open_catalogue(url, "log").dispose()
+        except Exception as error:  # a thread's error must reach the test
+            failures.append(error)
+
+    for number in range(60):
+        start = threading.Barrier(8)
+        url = f"sqlite:///{tmp_path}/{number}.sqlite3"
+        threads = [threading.Thread(target=open_and_close, args=(url, start)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failures == []
 
 
 @pytest.mark.parametrize("table", LOGS)
