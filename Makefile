@@ -7,7 +7,7 @@ LOOP ?= data/loop
 COMPILE = $(PY)/uv pip compile -q --generate-hashes --no-annotate --python-version 3.11 \
 	--python-platform x86_64-manylinux_2_28 --custom-compile-command "make lock"
 
-.PHONY: env demo up down labelstudio labelstudio-down test chaos check bench lock
+.PHONY: env demo up down labelstudio labelstudio-down test test-services chaos check supply-chain bench lock
 env: .venv/.ready
 .venv/.ready: $(LOCK) requirements/bootstrap.lock requirements/torch.sh pyproject.toml
 	python3 -m venv .venv && $(PY)/python -m pip install -q --require-hashes -r requirements/bootstrap.lock
@@ -34,12 +34,19 @@ labelstudio-down: env
 test: env
 	$(PY)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
+test-services: env
+	tests/services.sh
+
 chaos: env
-	FACELOOP_LONG=1 $(PY)/python -m pytest tests/loop
+	FACELOOP_LONG=1 $(PY)/python -m pytest tests/loop tests/chaos \
+		tests/facestore/test_shard_changes.py tests/facestore/test_shard_files.py tests/facestore/test_consents.py
 
 check: env
 	$(PY)/ruff check . && $(PY)/ruff format --check .
 	$(PY)/mypy && $(PY)/lint-imports
+
+supply-chain: env
+	$(PY)/python requirements/supply_chain.py --out data/supply-chain
 
 bench: env
 	$(PY)/python benchmarks/run_all.py

@@ -9,6 +9,7 @@ MOST_BYTES = 48 * 1024
 NOTHING_TO_DO = 99
 COME_BACK_LATER = 75
 NOT_READY = 98
+_BOOKS = {"in", "published", "rejected", "pending"}
 
 
 class ResultRefused(ValueError):
@@ -18,7 +19,8 @@ class ResultRefused(ValueError):
 def parsed(line: str, leave_out: Sequence[str] = ()) -> Result:
     """The JSON object of a last line, less some keys; empty for an empty line.
 
-    Raises ResultRefused for any other text, and for an object that is too long for XCom.
+    Raises ResultRefused for any other text, for an object that is too long for XCom, and for counts of a stage in which
+    items are lost or doubled: in = published + rejected + pending.
     """
     if not line.strip():
         return {}
@@ -28,6 +30,7 @@ def parsed(line: str, leave_out: Sequence[str] = ()) -> Result:
         raise ResultRefused(f"the command's last line is no JSON object: {line[:80]!r}") from error
     if not isinstance(found, dict):
         raise ResultRefused(f"the command's last line is JSON, but no object: {line[:80]!r}")
+    _refuse_unbalanced(found)
     kept = {key: value for key, value in found.items() if key not in leave_out}
     size_bytes = len(json.dumps(kept, ensure_ascii=False).encode())
     if size_bytes > MOST_BYTES:
@@ -36,6 +39,21 @@ def parsed(line: str, leave_out: Sequence[str] = ()) -> Result:
             "counts; what is longer belongs into the root or the store"
         )
     return kept
+
+
+def _refuse_unbalanced(found: Result) -> None:
+    """The stage checks this before it publishes; here it is checked of what the run says it did."""
+    if not found.keys() >= _BOOKS:
+        return
+    try:
+        out = found["published"] + sum(found["rejected"].values()) + sum(found["pending"].values())
+    except (TypeError, AttributeError) as error:
+        raise ResultRefused(f"the command's counts cannot be added up ({error})") from error
+    if out != found["in"]:
+        raise ResultRefused(
+            f"{found['in']} items came in, and published, rejected and pending ones are {out}: items were lost or "
+            "doubled; look at the task's log before anything builds on this run"
+        )
 
 
 def arguments(rendered: list[Any]) -> list[str]:

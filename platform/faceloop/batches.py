@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from faceloop.consent_gate import KEY as CONSENT_KEY
 from faceloop.params import StageParams
 from faceloop.stage import Context, Report, Stage
 from facestore.heartbeat import HeldLease
@@ -62,14 +63,18 @@ def batch_names(inputs: Mapping[str, Manifest]) -> set[str]:
     return {name.partition("/")[0] for manifest in inputs.values() for name in manifest.files if "/" in name}
 
 
-def batch_keys(stage: Stage, params: StageParams, inputs: Mapping[str, Manifest]) -> dict[str, str]:
-    """The run key of every batch, by name."""
+def batch_keys(
+    stage: Stage, params: StageParams, inputs: Mapping[str, Manifest], consents: Mapping[str, str]
+) -> dict[str, str]:
+    """The run key of every batch, by name. `consents`: batch → digest of what they withhold of it."""
     keys = {}
     for batch in sorted(batch_names(inputs)):
         digests: dict[str, JsonValue] = {
             artifact: {name: sha for name, (_, sha) in manifest.files.items() if name.startswith(f"{batch}/")}
             for artifact, manifest in inputs.items()
         }
+        if batch in consents:
+            digests[CONSENT_KEY] = consents[batch]
         keys[batch] = run_key_of(stage, params, digests)
     return keys
 

@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import shutil
 import signal
 import sys
 from pathlib import Path
@@ -11,16 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from faceloop.commands.auditing import audited
 from faceloop.commands.late import LateCommands
 from faceloop.commands.options import ALL_THREADS, ParamsOption, RootOption, SetOption, ThreadsOption, workspace
 from faceloop.commands.recording import COME_BACK, NOT_READY, recorded
-from faceloop.decision_tables import ARTIFACT as DECISIONS
 from faceloop.experiments.pin import refuse_pinned
 from faceloop.progress import complain, log_as_json, progress_for
 from faceloop.runner import Outcome, Workspace, run_stage
-from faceloop.stage import FLOW, STAGES, load_stage
 from facestore.errors import ConfigError, FaceloopError, InputsNotReady, LeaseHeld, ServerAway
-from facestore.publish import verify as verify_artifact
+from facestore.publish import write_whole
 
 if TYPE_CHECKING:
     from faceloop.reports.truth import TruthSpec
@@ -130,17 +128,6 @@ def sample_footage(
     )
 
 
-@app.command()
-def verify(root: RootOption = None, params: ParamsOption = None, overrides: SetOption = None) -> None:
-    """Check every published file against its sha256. Fails at the first that differs."""
-    work = workspace(root, params, overrides, threads=1)
-    asked = [artifact for stage in STAGES if stage not in FLOW for artifact in load_stage(stage).outs]
-    there = [artifact for artifact in (DECISIONS, *asked) if work.path(artifact).exists()]  # not every root has them
-    for artifact in [*(artifact for stage in FLOW for artifact in load_stage(stage).outs), *there]:
-        verify_artifact(work.path(artifact))
-        typer.echo(f"{artifact}: every file matches its sha256")
-
-
 def _truth_spec(truth: str | None, truth_except: Path | None) -> "TruthSpec | None":
     from faceloop.reports.truth import FOLDERS, TruthSpec
 
@@ -156,9 +143,7 @@ def _report(work: Workspace, spec: "TruthSpec | None") -> None:
     from faceloop.reports.build import build_report
 
     files = build_report(work, truth=spec)
-    waiting = work.root / "metrics.json.partial"
-    shutil.copyfile(files.metrics, waiting)
-    waiting.rename(work.root / "metrics.json")
+    write_whole(work.root / "metrics.json", files.metrics.read_text(encoding="utf-8"))
     typer.echo(files.summary)
     typer.echo(f"report: {files.page}")
 
@@ -175,7 +160,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _end)
     with recorded(sys.argv[1:], os.environ):
         try:
-            app()
+            with audited(sys.argv[1:], os.environ):
+                app()
         except (LeaseHeld, ServerAway) as error:
             complain(os.environ, str(error))
             raise SystemExit(COME_BACK) from None

@@ -28,7 +28,7 @@ from facestore.exchange import Turn, begin_exchange, complete_exchange, end_exch
 from facestore.ids import JsonValue, canonical_json, digest_of
 from facestore.leases import Fence
 from facestore.ledger import StageRun, record_in
-from facestore.publish import is_intact, read_manifest, recover, sync_path
+from facestore.publish import is_intact, read_manifest, recover, sync_path, write_whole
 
 SWITCHED = ("embeddings", "clusters", "assignments")
 _FOLDER = "migration"
@@ -83,9 +83,7 @@ def dry_run(work: Workspace, switch: Switch) -> Impact:
     run_stage(shadow, "identify")
     impact = compare(work, shadow)
     spelled = canonical_json({"switch": asdict(switch), "fates": _fates(impact), "impact": _json(impact)})
-    waiting = work.root / _FOLDER / "impact.json.partial"
-    waiting.write_text(spelled + "\n", encoding="utf-8")
-    waiting.rename(waiting.with_suffix(""))
+    write_whole(work.root / _FOLDER / "impact.json", spelled + "\n")
     return impact
 
 

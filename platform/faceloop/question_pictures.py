@@ -9,9 +9,12 @@ from typing import Self
 
 import numpy as np
 
+from faceloop.footage.apart import read_photo_apart, read_video_apart
 from faceloop.footage.decode import Picture as Frame
-from faceloop.footage.decode import Tally, read_photo, read_video
+from faceloop.footage.decode import PictureSizes, Tally
+from faceloop.footage.limits import DecoderLimits
 from faceloop.footage.sampling import SamplingParams
+from faceloop.redaction import Covers, covered, covers_of
 from faceloop.runner import Workspace
 from facereview.pictures import FacePicture, FramePicture, Picture
 from facestore.crops import CropReader
@@ -22,6 +25,7 @@ from facestore.objects import open_store
 from facestore.records import Face, Footage
 from facestore.tables import read_columns
 
+_SAME_MOMENT_MS = 500  # a face that was seen so near in time may be in the frame that is shown
 NO_PICTURE = "no_picture"  # begins the message of every DataError here: the reason code
 _EVERY_FRAME = SamplingParams(sample_fps=1000.0, cut_threshold=1.0, duplicate_threshold=0.0, max_still_s=0.0)
 
@@ -45,6 +49,7 @@ class QuestionPictures:
         self._work = work
         self._look = look or FrameLook()
         self._crops = CropReader(work.path("crops"))
+        self._covers: Covers | None = None
         self._crop_keys: dict[str, str] | None = None  # face → key of its own crop, or of its tracklet's best one
         self._footage: dict[str, tuple[str, int]] | None = None  # footage → kind, rotation
         self._ready: dict[FramePicture, bytes] = {}
@@ -92,7 +97,10 @@ class QuestionPictures:
                 f"{NO_PICTURE}: face {face_id} is not among the faces, or nothing of its tracklet has a crop"
             )
         try:
-            return self._crops.jpeg("context", key)
+            shown = self._crops.jpeg("context", key)
+            image = self._crops.image("context", key) if self._hidden().crops else None
+            boxes = self._hidden().of_crop(key.rpartition("/")[2], image.shape[0]) if image is not None else []
+            return shown if image is None or not boxes else encode_jpeg(covered(image, boxes), self._look.quality)
         except DataError as error:
             raise DataError(f"{NO_PICTURE}: the crop of face {face_id} cannot be read; run detect again") from error
 
@@ -107,17 +115,31 @@ class QuestionPictures:
         with ExitStack() as held:
             try:
                 path = held.enter_context(store.local(media_key(footage_id)))
-                frames = iter([read_photo(path)]) if kind == "image" else _video(path, rotation, self._work.threads)
+                frames = (
+                    iter([read_photo_apart(path, DecoderLimits())])
+                    if kind == "image"
+                    else _video(path, rotation, self._work.threads, self._look.long_side_px)
+                )
                 for picture, frame in _nearest_in_time(frames, wanted):
                     yield picture, self._encoded(picture, frame)
             except (StoreError, MediaError) as error:
                 raise DataError(f"{NO_PICTURE}: footage {footage_id} cannot be read ({error})") from error
 
+    def _hidden(self) -> Covers:
+        if self._covers is None:
+            self._covers = covers_of(self._work)
+        return self._covers
+
     def _encoded(self, picture: FramePicture, frame: Frame) -> bytes:
+        hidden = self._hidden().of_frame(picture.footage_id, picture.pts_ms, _SAME_MOMENT_MS)
         if picture.view is None:
             shown = frame.small_bgr(self._look.long_side_px)
+            if hidden:
+                scale = shown.shape[1] / frame.full_bgr().shape[1]
+                shown = covered(shown, [(a * scale, b * scale, c * scale, d * scale) for a, b, c, d in hidden])
         else:
-            shown = cut_out(frame.full_bgr(), picture.view)
+            whole = frame.full_bgr()
+            shown = cut_out(covered(whole, hidden) if hidden else whole, picture.view)
         return encode_jpeg(np.ascontiguousarray(shown[:, :, ::-1]), self._look.quality)
 
 
@@ -155,8 +177,9 @@ def _nearest_in_time(frames: Iterator[Frame], wanted: Sequence[FramePicture]) ->
     yield from ((picture, before) for picture in waiting[place:])
 
 
-def _video(path: Path, rotation: int, threads: int) -> Iterator[Frame]:
-    return read_video(path, _EVERY_FRAME, rotation, Tally(), threads=threads)
+def _video(path: Path, rotation: int, threads: int, long_side_px: int) -> Iterator[Frame]:
+    sizes = PictureSizes(always_px=(long_side_px,))
+    return read_video_apart(path, _EVERY_FRAME, rotation, Tally(), sizes=sizes, limits=DecoderLimits(), threads=threads)
 
 
 def _crop_keys(faces: Path) -> dict[str, str]:

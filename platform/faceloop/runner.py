@@ -4,8 +4,10 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from faceloop import consent_gate
 from faceloop.batches import Bench, FinishedBatch, batch_keys, batch_names, run_batch, run_batches, run_key_of
 from faceloop.identity.policy import DecisionParams
 from faceloop.labelling_model import ModelPlaces, with_model_named
@@ -16,11 +18,14 @@ from faceloop.progress import ProgressReporter
 from faceloop.review_params import ReviewParams
 from faceloop.stage import STAGES, Context, Report, Stage, Stopwatch, load_stage
 from faceloop.stage_inputs import Plan, input_manifest, refuse_mixed_runs, source_digest
-from facestore.errors import ConfigError, StageError
+from facestore.consentbasis import prove
+from facestore.diskfaults import disk_faults
+from facestore.errors import ConfigError, ConsentChanged, StageError
 from facestore.findings import Findings, NoFindings
 from facestore.heartbeat import HeldLease, held
 from facestore.ids import JsonValue
 from facestore.intake import known_findings
+from facestore.keys import open_keyring
 from facestore.ledger import record_in
 from facestore.objects import open_store
 from facestore.publish import (
@@ -35,6 +40,7 @@ from facestore.publish import (
 from facestore.workareas import opened, sweep
 
 SWITCH_JOURNAL = "migration/journal.json"  # of the root; stands while a model switch exchanges artifacts
+_MOST_CHANGES = 3  # of consents under one run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +86,8 @@ def open_workspace(root: Path | None, tree: Tree, *, threads: int, progress: Pro
     section(tree, "decisions", DecisionParams)
     section(tree, "review", ReviewParams)
     section(tree, "loop", LoopParams)
-    known = {"root", "paths", "decisions", "review", "loop", *STAGES}
+    section(tree, "consent", consent_gate.ConsentParams)
+    known = {"root", "paths", "decisions", "review", "loop", "consent", *STAGES}
     if unknown := sorted(str(name) for name in set(tree) - known):
         raise ConfigError(f"params have unknown sections {unknown}; known are {sorted(known)}")
     if not isinstance(tree.get("root"), str):
@@ -134,23 +141,35 @@ def run_stage(
     `again` runs it although it is published, for instance because the object store was lost. `wait_s`: how long to
     wait, for each lease, while another run holds it.
 
-    Raises StageError when an input is missing or mixed, or an item was lost; LeaseHeld, LeaseLost.
+    Raises StageError when an input is missing or mixed, or an item was lost; LeaseHeld, LeaseLost;
+    StoreError when the disk is full or fails.
     """
     stage = load_stage(name)
     params = stage_params(work, name)
+    open_keyring(work.root)  # a missing master key is said before any work
     if not batches:
-        with hold(work, name, wait_s=wait_s) as lease:
-            return _run_whole(work, stage, params, lease, again)
+        with disk_faults(f"run {name}"), hold(work, name, wait_s=wait_s) as lease:
+            return _until_consents_hold(work, stage, params, lease, again)
     _refuse_unknown(work, stage, batches)
     report, is_published, run_key = Report(), True, ""
     for batch in work.progress.track(sorted(set(batches)), name):
-        with hold(work, f"{name}/{batch}", wait_s=wait_s) as lease:
+        with disk_faults(f"run {name}"), hold(work, f"{name}/{batch}", wait_s=wait_s) as lease:
             run_key, done = _run_one_batch(work, stage, params, lease, batch, again)
         report.add(done.report)
         is_published = is_published and done.is_published
     return Outcome(
         stage=name, run_key=run_key, report=report, was_published_before=is_published, is_published=is_published
     )
+
+
+def _until_consents_hold(work: Workspace, stage: Stage, params: StageParams, lease: HeldLease, again: bool) -> Outcome:
+    """Run, and once more where consents changed meanwhile; who changes them all the time gets the error."""
+    for _ in range(_MOST_CHANGES):
+        try:
+            return _run_whole(work, stage, params, lease, again)
+        except ConsentChanged as error:
+            work.progress.say(f"{stage.name}: {error}")
+    return _run_whole(work, stage, params, lease, again)
 
 
 def _refuse_unknown(work: Workspace, stage: Stage, batches: Sequence[str]) -> None:
@@ -166,16 +185,20 @@ def _plan(work: Workspace, stage: Stage, params: StageParams, lease: HeldLease) 
     if (work.root / SWITCH_JOURNAL).exists():
         raise StageError(f"a model switch of {work.root} was cut short; `faceloop models switch` completes it")
     outs = {out: work.path(out) for out in stage.outs}
-    with lease.fenced():
+    material = consent_gate.material_of(stage.name, work.path)
+    with lease.fenced() as session:
+        basis = consent_gate.read_for(session, stage.name, material, work.tree)
         for path in outs.values():
             recover(path)
             refuse_foreign(path)
             sweep(path, lease.lease)
     inputs = {artifact: input_manifest(stage, artifact, work.path(artifact)) for artifact in stage.ins}
     refuse_mixed_runs(stage, inputs)
+    consent_gate.refuse_withheld(stage.name, work.path, basis.withheld)
     digests: dict[str, JsonValue] = {artifact: manifest.digest for artifact, manifest in inputs.items()}
     digests |= {external: source_digest(work.external(external)) for external in stage.externals}
-    return Plan(outs=outs, inputs=inputs, digests=digests, run_key=run_key_of(stage, params, digests))
+    digests.update(consent_gate.key_part(stage.name, basis) | consent_gate.source_key_part(stage.name, work.tree))
+    return Plan(outs=outs, inputs=inputs, digests=digests, basis=basis, run_key=run_key_of(stage, params, digests))
 
 
 def _run_one_batch(
@@ -184,10 +207,10 @@ def _run_one_batch(
     outs = {out: work.path(out) for out in stage.outs}
     with opened(outs, lease.lease) as areas:
         plan = _plan(work, stage, params, lease)
-        keys = batch_keys(stage, params, plan.inputs)
+        keys = batch_keys(stage, params, plan.inputs, consent_gate.batch_key_parts(stage.name, plan.basis))
         if batch not in keys:
             raise StageError(f"{stage.name} has no batch {batch!r} any more; its inputs were published anew")
-        context = _context(work, stage, params, plan.run_key, NoFindings())
+        context = _context(work, stage, params, plan, NoFindings())
         bench = Bench(ins=_paths(work, stage), outs=outs, areas=areas, lease=lease)
         return plan.run_key, run_batch(stage, params, context, bench, batch, keys[batch], again=again)
 
@@ -202,10 +225,10 @@ def _run_whole(work: Workspace, stage: Stage, params: StageParams, lease: HeldLe
             return Outcome(
                 stage=stage.name, run_key=plan.run_key, report=before, was_published_before=True, is_published=True
             )
-        context = _context(work, stage, params, plan.run_key, findings)
+        context = _context(work, stage, params, plan, findings)
         if stage.is_batched:
             bench = Bench(ins=_paths(work, stage), outs=outs, areas=areas, lease=lease)
-            keys = batch_keys(stage, params, plan.inputs)
+            keys = batch_keys(stage, params, plan.inputs, consent_gate.batch_key_parts(stage.name, plan.basis))
             report, made = run_batches(stage, params, context, bench, keys, again=again)
         else:
             made = {out: area.make("whole") for out, area in areas.items()}
@@ -215,11 +238,13 @@ def _run_whole(work: Workspace, stage: Stage, params: StageParams, lease: HeldLe
         lease.check()
         outputs: dict[str, JsonValue] = {}
         inputs = {artifact: found.digest for artifact, found in plan.inputs.items()}
+        inputs |= {name: str(said) for name, said in plan.digests.items() if name == consent_gate.KEY}
         for out in stage.outs:
             manifest = seal(made[out], stage=stage.name, run_key=plan.run_key, counts=report.counts(), inputs=inputs)
             outputs[out] = manifest.digest
         run = ledger_line(stage, params, plan, outputs, report, context.stopwatch, started)
         with lease.fenced() as session:
+            prove(session, plan.basis)
             for out, path in outs.items():
                 put_in_place(made[out], path, aside=areas[out].put_aside)
             for out, path in outs.items():  # what was staged is published now
@@ -245,13 +270,16 @@ def _findings(work: Workspace, stage: Stage, again: bool) -> AbstractContextMana
     )
 
 
-def _context(work: Workspace, stage: Stage, params: StageParams, run_key: str, findings: Findings) -> Context:
+def _context(work: Workspace, stage: Stage, params: StageParams, plan: Plan, findings: Findings) -> Context:
     return Context(
         objects=open_store(work.external("objects"), may_link=bool(getattr(params, "link_media", False))),
         progress=work.progress,
         stopwatch=Stopwatch(),
         threads=work.threads,
-        run_key=run_key,
+        run_key=plan.run_key,
+        erased=partial(consent_gate.erased_among, work.ledger_url(), work.root),
+        withheld=plan.basis.withheld,
+        acquisition=section(work.tree, "consent", consent_gate.ConsentParams).acquisition,
         previous={out: work.path(out) if read_manifest(work.path(out)) else None for out in stage.outs},
         findings=findings,
     )

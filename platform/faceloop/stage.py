@@ -8,7 +8,7 @@ where it has `finish(*, OUTS, params, context)`, that runs once over the staged 
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -18,6 +18,7 @@ from typing import Annotated, get_type_hints
 
 from faceloop.params import StageParams
 from faceloop.progress import ProgressReporter
+from facestore.consentbasis import Withheld
 from facestore.errors import StageError
 from facestore.findings import Findings, NoFindings
 from facestore.ids import JsonValue
@@ -101,6 +102,10 @@ class Stopwatch:
             self.seconds[what] += time.perf_counter() - start  # type: ignore[assignment]  # Counter takes floats
 
 
+def _none(_: Collection[str]) -> set[str]:
+    return set()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """What the world lends to a stage."""
@@ -112,6 +117,9 @@ class Context:
     run_key: str
     previous: Mapping[str, Path | None]  # this stage's outputs as published before, if any
     findings: Findings = field(default_factory=NoFindings)  # about files of the source, from earlier runs
+    erased: Callable[[Collection[str]], set[str]] = _none  # footage that was erased and must not come in again
+    withheld: Withheld = field(default_factory=Withheld)  # footage that its consents keep from this stage's purpose
+    acquisition: str = "unstated"  # how the source was come by, where a file does not say it of itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faceloop.stage import Stage
+from facestore.consentbasis import Basis
 from facestore.errors import InputsNotReady, StageError
 from facestore.findings import listing_digest
 from facestore.ids import JsonValue
@@ -19,6 +20,7 @@ class Plan:
     outs: dict[str, Path]
     inputs: dict[str, Manifest]
     digests: dict[str, JsonValue]
+    basis: Basis  # what its consents allow
     run_key: str
 
 

@@ -5,116 +5,79 @@ Writers take turns, so that a look and a write are one step and sequence numbers
 
 import sqlite3
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
-    DDL,
     URL,
     Connection,
-    DateTime,
-    Dialect,
     Engine,
     RowMapping,
     Select,
     StaticPool,
-    TypeDecorator,
     create_engine,
     event,
     func,
-    inspect,
     make_url,
     select,
 )
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
-from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from facestore.errors import StoreError
+from facestore.schema import Moment as Moment
+from facestore.schema import Tables as Tables
+from facestore.schema import is_settled, settle
+from facestore.schema import make_append_only as make_append_only
 
+Result = TypeVar("Result")
 _ROWS_AT_ONCE = 4_096  # that are read, or asked for by id
 _SQLITE_FILE = "sqlite:///"
 _IN_MEMORY = ("sqlite://", "sqlite:///:memory:")
 _PATIENCE_S = 60.0  # with other writers of a SQLite file
 _PRAGMAS = (f"busy_timeout={_PATIENCE_S * 1_000:.0f}", "journal_mode=WAL", "secure_delete=ON", "foreign_keys=ON")
+_ATTEMPTS = 4  # at a transaction that the database threw out for the sake of others
+_THROWN_OUT = ("40001", "40P01")  # PostgreSQL: serialization failure, deadlock
 _WRITERS_LOCK = 0x_FACE_100B  # PostgreSQL's name for our turn to write
-
-# An erasure that the law demands will need a door of its own (drop the trigger, delete, put it back, in one
-# transaction); nothing here opens one.
-_APPEND_ONLY: dict[str, tuple[str, ...]] = {
-    "sqlite": (
-        "CREATE TRIGGER {name}_no_update BEFORE UPDATE ON {name} BEGIN SELECT RAISE(ABORT, '{says}'); END",
-        "CREATE TRIGGER {name}_no_delete BEFORE DELETE ON {name} BEGIN SELECT RAISE(ABORT, '{says}'); END",
-        # INSERT OR REPLACE deletes without asking the trigger above
-        """CREATE TRIGGER {name}_no_replace BEFORE INSERT ON {name}
-        WHEN EXISTS (SELECT 1 FROM {name} WHERE {key} = NEW.{key} OR seq = NEW.seq)
-        BEGIN SELECT RAISE(ABORT, '{says}'); END""",
-    ),
-    "postgresql": (
-        """CREATE OR REPLACE FUNCTION {name}_append_only() RETURNS trigger AS
-        $$ BEGIN RAISE EXCEPTION '{says}'; END $$ LANGUAGE plpgsql""",
-        """CREATE TRIGGER {name}_no_change BEFORE UPDATE OR DELETE ON {name}
-        FOR EACH ROW EXECUTE FUNCTION {name}_append_only()""",
-        """CREATE TRIGGER {name}_no_truncate BEFORE TRUNCATE ON {name}
-        FOR EACH STATEMENT EXECUTE FUNCTION {name}_append_only()""",
-    ),
-}
-
-
-class Tables(DeclarativeBase):
-    """All tables of the catalogue register here."""
-
-
-class Moment(TypeDecorator[datetime]):
-    """A UTC time, to the microsecond. SQLite keeps no offset; what was written is UTC."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else value.astimezone(UTC)
-
-    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        moment: datetime = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-        return moment
-
-
-def make_append_only(row: type[Tables], key: str) -> None:
-    """Have the database itself refuse to change or remove rows of a table, whose unique column is `key`."""
-    name, table = row.__tablename__, row.__table__
-    for dialect, statements in _APPEND_ONLY.items():
-        for statement in statements:
-            text = statement.format(name=name, key=key, says=f"{name} is append-only: append what takes it back")
-            event.listen(table, "after_create", DDL(text).execute_if(dialect=dialect))  # type: ignore[no-untyped-call]
 
 
 def open_catalogue(url: str, what: str) -> Engine:
-    """The engine at `url`, with every registered table there. `sqlite://` is a database in memory, for tests.
+    """The engine at `url`, with every table there. `sqlite://` is a database in memory, for tests.
 
-    Raises StoreError, which names `what` was to be opened, when the database cannot be used.
+    Raises StoreError, which names `what` was to be opened, when the database cannot be used; SchemaRefused when its
+    tables are of another revision than this version's.
     """
+    engine = connected(url, what)
+    try:
+        with _database(f"open the {what} at {_without_password(url, what)}"):
+            with engine.connect() as connection:
+                is_ready = is_settled(connection)
+            if not is_ready:
+                with _turn(engine) as session:  # the first of several processes makes them, the others find them made
+                    settle(session.connection(), what)
+    except StoreError:
+        engine.dispose()
+        raise
+    return engine
+
+
+def connected(url: str, what: str) -> Engine:
+    """The engine at `url`, whatever tables are there: for who changes or copies them. Raises StoreError."""
     if url.startswith(_SQLITE_FILE) and url not in _IN_MEMORY:
         Path(url.removeprefix(_SQLITE_FILE)).parent.mkdir(parents=True, exist_ok=True)
     with _database(f"open the {what} at {_without_password(url, what)}"):
         if url in _IN_MEMORY:
             engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
-        else:
+        elif url.startswith("sqlite"):
             engine = create_engine(_parsed(url))
+        else:
+            engine = create_engine(url, pool_pre_ping=True)  # a server that was started anew is not noticed else
         if engine.dialect.name == "sqlite":
             _tune_sqlite(engine)
-        if missing_tables(engine):
-            with _turn(engine) as session:  # the first of several processes makes them, the others find them made
-                Tables.metadata.create_all(session.connection())
     return engine
-
-
-def missing_tables(engine: Engine) -> set[str]:
-    """Registered tables that the database lacks."""
-    return set(Tables.metadata.tables) - set(inspect(engine).get_table_names())
 
 
 @contextmanager
@@ -143,6 +106,23 @@ def writing(engine: Engine, doing: str) -> Iterator[Session]:
         yield session
 
 
+def in_transaction(engine: Engine, doing: str, work: Callable[[Session], Result]) -> Result:
+    """What `work` returns in a transaction as `writing` gives it, run whole again where PostgreSQL threw it out.
+
+    Writers take turns, so only a session from elsewhere (a person's, a backup's) can be in a deadlock with one of ours.
+    `work` must touch nothing but its session, and write by ids: after a lost connection the caller may come again too.
+    """
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            with writing(engine, doing) as session:
+                return work(session)
+        except StoreError as error:
+            if not _is_thrown_out(error.__cause__):
+                raise
+    with writing(engine, doing) as session:
+        return work(session)
+
+
 def known_ids(session: Session, column: InstrumentedAttribute[str], wanted: Collection[str]) -> set[str]:
     """Those of the wanted ids that the column holds."""
     found: set[str] = set()
@@ -159,6 +139,10 @@ def database_now(session: Session) -> datetime:
         return moment.astimezone(UTC)
     text: str = session.scalars(select(func.strftime("%Y-%m-%dT%H:%M:%f+00:00", "now"))).one()
     return datetime.fromisoformat(text)
+
+
+def _is_thrown_out(cause: BaseException | None) -> bool:
+    return getattr(getattr(cause, "orig", None), "sqlstate", None) in _THROWN_OUT
 
 
 @contextmanager

@@ -11,11 +11,11 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from facestore.catalogue import (
     Moment,
     Tables,
+    in_transaction,
     known_ids,
     make_append_only,
     open_catalogue,
     streamed,
-    writing,
 )
 from facestore.decisions import Decision, decide
 from facestore.errors import DataError
@@ -61,8 +61,8 @@ class DecisionLog:
         Raises DataError for a retract of a decision that is neither in the log nor among these, and for a decision
         that does not match its id.
         """
-        with writing(self._engine, f"append {len(decisions)} decisions") as session:
-            return insert_decisions(session, decisions)
+        doing = f"append {len(decisions)} decisions"
+        return in_transaction(self._engine, doing, lambda session: insert_decisions(session, decisions))
 
     def find(self, decision_id: str) -> Decision | None:
         return next(self._read(_ordered().where(_DecisionRow.decision_id == decision_id)), None)

@@ -5,14 +5,21 @@ FaceloopError
 │   └── LicenceRefused   a model pack whose licence was not accepted
 ├── StageError           a stage cannot run: missing input, mixed runs
 │   ├── InputsNotReady   an input was not made yet, or is being made anew
+│   ├── ConsentRefused   what it reads may not be used for its purpose
+│   ├── ConsentChanged   consents changed while it ran: nothing of it was published
 │   ├── LeaseHeld        another run does the same work now
 │   └── LeaseLost        another run took this one's work over: nothing of it was published
 ├── DataError            stored or given data is not what it says
 │   ├── ContractMismatch vectors of two embedding contracts met
 │   ├── ShardCorrupt     a shard or crop store fails its hash or its index
+│   ├── KeyShredded      what one face's key sealed can never be read again
+│   ├── AuditBroken      the audit log is not the one that was written
+│   ├── ObjectCorrupt    an object's bytes are not those that its key promises
 │   └── ModelCorrupt     a model file fails its sha256 or cannot be loaded
 ├── MediaError           one footage cannot be used; carries a reason code
 ├── StoreError           the object store or the ledger failed
+│   ├── ObjectMissing    no object is under this key
+│   └── SchemaRefused    the catalogue's tables are of another revision than this version's
 └── ServerError          the labelling server did not do what was asked
     ├── ServerAway       no connection, a time-out, an answer of 5xx: try later
     ├── ServerRefused    token expired or of another kind, forbidden: a person must act
@@ -44,6 +51,14 @@ class InputsNotReady(StageError):
     """What this would read is missing, or of two versions: whoever makes it comes first, and this after it."""
 
 
+class ConsentRefused(StageError):
+    """What this would read may not be used for its purpose: whoever made it leaves that out first."""
+
+
+class ConsentChanged(StageError):
+    """A consent that this run rests on was given, taken back or ran out meanwhile; what it made is thrown away."""
+
+
 class LeaseHeld(StageError):
     """Another run does the same work now: wait, or try later."""
 
@@ -64,6 +79,28 @@ class ShardCorrupt(DataError):
     """A shard's bytes, index or record hash do not agree."""
 
 
+class KeyShredded(DataError):
+    """The key of a face (or tracklet) was destroyed, or is not of this root: its payloads can never be read again."""
+
+    def __init__(self, owner_id: str) -> None:
+        super().__init__(
+            f"there is no key of {owner_id}: it was destroyed when it was erased, or these bytes are of another root; "
+            "run the stage that made them again without it"
+        )
+        self.owner_id = owner_id
+
+    def __reduce__(self) -> tuple[type["KeyShredded"], tuple[str]]:
+        return type(self), (self.owner_id,)  # workers pass it on
+
+
+class AuditBroken(DataError):
+    """Entries of the audit log were changed, removed, put in or reordered, or its end was cut off."""
+
+
+class ObjectCorrupt(DataError):
+    """An object of the store has other bytes than its key promises."""
+
+
 class ModelCorrupt(DataError):
     """A model file is missing, fails its sha256, or is refused by the engine."""
 
@@ -82,6 +119,18 @@ class MediaError(FaceloopError):
 
 class StoreError(FaceloopError):
     """The object store or the ledger could not do what was asked."""
+
+
+class ErasureIncomplete(StoreError):
+    """Bytes of a person are still there after everything was removed; the erasure is not certified."""
+
+
+class SchemaRefused(StoreError):
+    """The catalogue's tables are of a revision that this version does not work with; nothing was changed."""
+
+
+class ObjectMissing(StoreError):
+    """No object is under this key."""
 
 
 class ServerError(FaceloopError):

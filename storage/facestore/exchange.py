@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from facestore.diskfaults import disk_faults
 from facestore.errors import DataError, StageError
 from facestore.ids import JsonValue, canonical_json
 from facestore.publish import is_intact, read_manifest, recover, sync_path
@@ -29,8 +30,14 @@ class Turn:
 def begin_exchange(journal: Path, turns: Sequence[Turn], note: JsonValue) -> None:
     """Write the journal: from here on the exchange will be completed. `note` says what it is for.
 
-    Raises StageError when another exchange was begun, something waiting is not whole, or nothing lives to take back.
+    Raises StageError when another exchange was begun, something waiting is not whole, or nothing lives to take back;
+    StoreError when the disk is full or fails: then nothing was exchanged, or the journal stands.
     """
+    with disk_faults("begin an exchange"):
+        _begin(journal, turns, note)
+
+
+def _begin(journal: Path, turns: Sequence[Turn], note: JsonValue) -> None:
     if journal.exists():
         raise StageError(f"an exchange is under way ({journal}); complete it first")
     for turn in turns:
@@ -62,24 +69,32 @@ def pending_exchange(journal: Path) -> JsonValue:
 def complete_exchange(journal: Path) -> None:
     """Do the renames that are left. What a run published in between, over a place left empty, gives way.
 
-    The journal stays until `end_exchange`, so that the caller can write down what happened first.
+    The journal stays until `end_exchange`, so that the caller can write down what happened first. Raises StoreError
+    when the disk is full or fails; completing again does what is left.
     """
-    for turn in _read(journal)[0]:
-        if turn.waiting.exists():
-            if turn.live.exists():
-                if turn.aside.exists():
-                    shutil.rmtree(turn.live)
-                else:
-                    turn.live.rename(turn.aside)
-                    sync_path(turn.aside.parent)
-            turn.waiting.rename(turn.live)
-            sync_path(turn.live.parent)
-            sync_path(turn.waiting.parent)
+    with disk_faults("complete an exchange"):
+        for turn in _read(journal)[0]:
+            _take_turn(turn)
+
+
+def _take_turn(turn: Turn) -> None:
+    if turn.waiting.exists():
+        if turn.live.exists():
+            if turn.aside.exists():
+                shutil.rmtree(turn.live)
+            else:
+                turn.live.rename(turn.aside)
+                sync_path(turn.aside.parent)
+        turn.waiting.rename(turn.live)
+        sync_path(turn.live.parent)
+        sync_path(turn.waiting.parent)
 
 
 def end_exchange(journal: Path) -> None:
-    journal.unlink()
-    sync_path(journal.parent)
+    """Take the journal away. Raises StoreError as `complete_exchange`."""
+    with disk_faults("end an exchange"):
+        journal.unlink()
+        sync_path(journal.parent)
 
 
 def _relative(journal: Path, turn: Turn) -> list[str]:

@@ -6,16 +6,16 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import JSON, BigInteger, Boolean, Float, Integer, Select, String, Text, func, insert, select
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from facestore.catalogue import (
     Moment,
     Tables,
+    in_transaction,
     known_ids,
     make_append_only,
     open_catalogue,
     streamed,
-    writing,
 )
 from facestore.decisionlog import insert_decisions
 from facestore.decisions import Decision, IdentityEvent, Review
@@ -78,7 +78,8 @@ class IdentityLog:
         log raises.
         """
         given = {event.event_id: event for event in events}
-        with writing(self._engine, f"append {len(given)} identity events") as session:
+
+        def write(session: Session) -> int:
             known = known_ids(session, _EventRow.event_id, given)
             new = [event for event_id, event in given.items() if event_id not in known]
             targets = {event.undoes for event in new if event.undoes is not None} - given.keys()
@@ -87,7 +88,9 @@ class IdentityLog:
             insert_decisions(session, decisions)
             if new:
                 session.execute(insert(_EventRow), [_event_row(event) for event in new])
-        return len(new)
+            return len(new)
+
+        return in_transaction(self._engine, f"append {len(given)} identity events", write)
 
     def find(self, event_id: str) -> IdentityEvent | None:
         return next(self._events(_ordered_events().where(_EventRow.event_id == event_id)), None)
@@ -99,7 +102,8 @@ class IdentityLog:
     def append_reviews(self, reviews: Sequence[Review]) -> int:
         """Write the reviews that are new, all or none; returns how many. Raises DataError for a naive time."""
         given = {_review_id(review): review for review in reviews}
-        with writing(self._engine, f"append {len(given)} reviews") as session:
+
+        def write(session: Session) -> int:
             known = known_ids(session, _ReviewRow.review_id, given)
             rows = [
                 {"review_id": review_id, **{name: getattr(review, name) for name in _REVIEW_NAMES}}
@@ -108,7 +112,9 @@ class IdentityLog:
             ]
             if rows:
                 session.execute(insert(_ReviewRow), rows)
-        return len(rows)
+            return len(rows)
+
+        return in_transaction(self._engine, f"append {len(given)} reviews", write)
 
     def reviews(self) -> Iterator[Review]:
         """Every review, ordered by reviewed_at, then as one state of the log holds them, streamed."""

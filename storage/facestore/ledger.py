@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import JSON, Float, String, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from facestore.catalogue import Moment, Tables, open_catalogue, reading, writing
+from facestore.catalogue import Moment, Tables, in_transaction, open_catalogue, reading
 from facestore.ids import JsonValue
 
 
@@ -47,8 +47,7 @@ class Ledger:
 
     def record(self, run: StageRun) -> None:
         """Write a run, or leave it as it is when its key is already known."""
-        with writing(self._engine, f"record the run of {run.stage}") as session:
-            record_in(session, run)
+        in_transaction(self._engine, f"record the run of {run.stage}", lambda session: record_in(session, run))
 
     def find(self, run_key: str) -> StageRun | None:
         with reading(self._engine, "read the ledger") as session:

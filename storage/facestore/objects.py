@@ -1,85 +1,65 @@
 """The object store: immutable bytes under a key, put once, by folder (`file://`) or S3-compatible bucket (`s3://`)."""
 
-import os
-import shutil
-import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Protocol
 
-from facestore.errors import ConfigError, StoreError
-from facestore.publish import sync_path
+from facestore.errors import ConfigError, ObjectCorrupt, StoreError
+from facestore.folderstore import FolderStore as FolderStore
+from facestore.ids import file_sha256, sha256_hex
+from facestore.objectkeys import StoredObject, is_key, sha256_of_key
 
 if TYPE_CHECKING:
     from facestore.s3 import S3Bucket
 
 
 class ObjectStore(Protocol):
-    """Keys are POSIX paths made by us, never by users. An object is never changed."""
+    """Keys are made by us, never by users, and end in the sha256 of the object: nothing else is given to a reader.
+
+    An object is never changed. Every method raises StoreError when the store cannot be used, within a bounded time.
+    """
 
     def has(self, key: str) -> bool: ...
 
-    def put(self, key: str, path: Path) -> None:
-        """Store a copy of the file under `key`, once: a second put of the same key does nothing.
+    def put(self, key: str, path: Path) -> bool:
+        """Store a copy of the file under `key`, once: False when it was there already, whole.
 
-        Raises StoreError when the store cannot take it.
+        Raises ObjectCorrupt when the file, or what a bucket holds under the key, is not what the key says. A folder
+        takes the good file instead of a damaged one.
         """
         ...
 
-    def local(self, key: str) -> AbstractContextManager[Path]:
-        """Gives a local path to read; raises StoreError when the key is missing."""
+    def heal(self, key: str, path: Path) -> None:
+        """Put a good copy in the place of a damaged or missing one. Raises ObjectCorrupt when it is not good."""
         ...
 
+    def local(self, key: str) -> AbstractContextManager[Path]:
+        """Gives a local path to read, its sha256 checked. Raises ObjectMissing, ObjectCorrupt."""
+        ...
 
-@dataclass(frozen=True, slots=True)
-class FolderStore:
-    """Objects as files below a folder. `may_link` saves the copy where source and store share a disk."""
+    def check(self, key: str) -> None:
+        """Read the whole object and compare its sha256. Raises ObjectMissing, ObjectCorrupt."""
+        ...
 
-    root: Path
-    may_link: bool = False
+    def read_range(self, key: str, start: int, length: int, sha256: str | None = None) -> bytes:
+        """Some bytes of an object. With the sha256 of these bytes only they are read; without one the whole object is
+        read and checked, since nothing else vouches for a part of it. Raises ObjectMissing, ObjectCorrupt."""
+        ...
 
-    def _path(self, key: str) -> Path:
-        return self.root / key
+    def listed(self, now_s: float) -> Iterator[StoredObject]:
+        """Every object, sorted by key; `now_s` is the time of day (seconds since 1970) that ages are told by."""
+        ...
 
-    def has(self, key: str) -> bool:
-        return self._path(key).is_file()
+    def remove(self, keys: Sequence[str]) -> None:
+        """Remove objects, in a bucket with all their earlier versions; those that are not there count as removed."""
+        ...
 
-    def put(self, key: str, path: Path) -> None:
-        target = self._path(key)
-        if target.is_file():
-            return
-        waiting = target.with_name(f"{target.name}.{os.getpid()}-{threading.get_ident()}.partial")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self._copy(path.resolve(), waiting)  # a link itself must not become the object
-            sync_path(waiting)
-            waiting.rename(target)
-            for folder in (target.parent, target.parent.parent):
-                sync_path(folder)
-        except OSError as error:
-            with suppress(OSError):
-                waiting.unlink()
-            raise StoreError(f"cannot store {key} in {self.root}: {error}; make room or check the folder") from error
-
-    def _copy(self, path: Path, waiting: Path) -> None:
-        waiting.unlink(missing_ok=True)
-        if self.may_link:
-            try:
-                os.link(path, waiting)
-                return
-            except OSError:
-                pass  # another disk, or a file system without hard links
-        shutil.copyfile(path, waiting)
-
-    @contextmanager
-    def local(self, key: str) -> Iterator[Path]:
-        path = self._path(key)
-        if not path.is_file():
-            raise StoreError(f"object {key} is missing from {self.root}; run ingest --again")
-        yield path
+    def link(self, key: str, seconds: int) -> str:
+        """A URL that reads one object for at most 900 seconds. Never log it. Raises ConfigError for a folder."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,22 +69,77 @@ class BucketStore:
     bucket: "S3Bucket"
     prefix: str
 
-    def has(self, key: str) -> bool:
-        return self.bucket.has(self.prefix + key)
+    def _key(self, key: str) -> str:
+        sha256_of_key(key)
+        return self.prefix + key
 
-    def put(self, key: str, path: Path) -> None:
-        self.bucket.put_once(self.prefix + key, path)
+    def has(self, key: str) -> bool:
+        return self.bucket.has(self._key(key))
+
+    def put(self, key: str, path: Path) -> bool:
+        from facestore.s3objects import put_once
+
+        _refuse_bad(key, path)
+        return put_once(self.bucket, self._key(key), path.resolve())
+
+    def heal(self, key: str, path: Path) -> None:
+        from facestore.s3objects import put_once
+
+        _refuse_bad(key, path)
+        put_once(self.bucket, self._key(key), path.resolve(), over=True)
 
     @contextmanager
     def local(self, key: str) -> Iterator[Path]:
+        from facestore.s3objects import fetch
+
         with TemporaryDirectory(prefix="faceloop-object-") as folder:
             path = Path(folder) / Path(key).name
-            self.bucket.fetch(self.prefix + key, path)
+            fetch(self.bucket, self._key(key), path, sha256_of_key(key))
             yield path
+
+    def check(self, key: str) -> None:
+        with self.local(key):
+            pass
+
+    def read_range(self, key: str, start: int, length: int, sha256: str | None = None) -> bytes:
+        from facestore.s3objects import fetch_range
+
+        if length == 0:
+            return b""
+        if sha256 is None:
+            with self.local(key) as path, path.open("rb") as stream:
+                stream.seek(start)
+                payload = stream.read(length)
+                if len(payload) != length:
+                    raise StoreError(f"object {key} has no bytes {start} to {start + length}; ask for what it holds")
+                return payload
+        for _ in range(self.bucket.patience.attempts):
+            payload = fetch_range(self.bucket, self._key(key), start, length)
+            if sha256_hex(payload) == sha256:
+                return payload
+        raise ObjectCorrupt(f"bytes {start} to {start + length} of {key} changed; `faceloop repair` finds a good copy")
+
+    def listed(self, now_s: float) -> Iterator[StoredObject]:
+        for key, size_bytes, written_at in self.bucket.list_dated(self.prefix):
+            name = key.removeprefix(self.prefix)
+            if is_key(name):
+                age_s = max(0.0, now_s - written_at.timestamp())
+                yield StoredObject(key=name, size_bytes=size_bytes, age_s=age_s)
+
+    def remove(self, keys: Sequence[str]) -> None:
+        self.bucket.remove_every_version([self._key(key) for key in keys])
+
+    def link(self, key: str, seconds: int) -> str:
+        return self.bucket.link(self._key(key), seconds)
+
+
+def _refuse_bad(key: str, path: Path) -> None:
+    if file_sha256(path) != sha256_of_key(key):
+        raise ObjectCorrupt(f"the file for {key} has other bytes than its key says: it changed meanwhile; run again")
 
 
 def open_store(url: str, *, may_link: bool) -> ObjectStore:
-    """The store behind `file:///path`, a plain path, or `s3://bucket/prefix`."""
+    """The store behind `file:///path`, a plain path, or `s3://bucket/prefix` (with `?encryption=`, see `s3.py`)."""
     if url.startswith("s3://"):
         from facestore.s3 import S3Bucket  # late: half a second, and most roots are folders
 

@@ -8,13 +8,16 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from facestore.errors import DataError, StageError
+from facestore.errors import DataError, StageError, StoreError
 from facestore.ids import JsonValue, canonical_json, digest_of, file_sha256
 
 MANIFEST = "_manifest.json"
+_OWN_HASH = "sha256"  # of the rest of the manifest; those of our earlier versions have none
+_KEYS = {"stage", "run_key", "counts", "inputs", "files"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +69,28 @@ def sync_path(path: Path) -> None:
         os.close(handle)
 
 
+def write_whole(path: Path, text: str, *, mode: int = 0o644) -> None:
+    """A file that is there with all its text, or as it was before: also after a power cut.
+
+    Raises StoreError when the disk fails or is full. Then it is not tried again: after an error of fsync the kernel may
+    have dropped the bytes, and a second one says that all is well (Rebello et al., "Can applications recover from
+    fsync failures?", 2020).
+    """
+    waiting = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        waiting.unlink(missing_ok=True)
+        with open(waiting, "x", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+            file.write(text)
+        sync_path(waiting)
+        waiting.replace(path)
+        sync_path(path.parent)
+    except OSError as error:
+        with suppress(OSError):
+            waiting.unlink()
+        raise StoreError(f"cannot write {path}: {error}; make room or check the disk, then run again") from error
+
+
 def sync_tree(directory: Path) -> None:
     """fsync every file and folder below `directory`, itself last."""
     for folder, _, names in os.walk(directory, topdown=False):
@@ -84,7 +109,7 @@ def write_manifest(
         if path.is_file() and path.relative_to(directory).as_posix() != MANIFEST
     }
     manifest = Manifest(stage=stage, run_key=run_key, files=files, counts=counts, inputs=dict(inputs))
-    body: JsonValue = {
+    body: dict[str, JsonValue] = {
         "stage": stage,
         "run_key": run_key,
         "counts": counts,
@@ -92,7 +117,7 @@ def write_manifest(
         "files": {name: {"bytes": size, "sha256": sha} for name, (size, sha) in files.items()},
     }
     waiting = directory / (MANIFEST + ".partial")
-    waiting.write_text(canonical_json(body) + "\n", encoding="utf-8")
+    waiting.write_text(canonical_json({**body, _OWN_HASH: digest_of(body)}) + "\n", encoding="utf-8")
     sync_path(waiting)
     waiting.rename(directory / MANIFEST)
     sync_path(directory)
@@ -102,13 +127,16 @@ def write_manifest(
 def read_manifest(directory: Path) -> Manifest | None:
     """The manifest of a published directory, or None where there is none.
 
-    Raises DataError when it cannot be parsed.
+    Raises DataError when it cannot be parsed, or is not as it was written.
     """
     path = directory / MANIFEST
     if not path.is_file():
         return None
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
+        own_hash = body.pop(_OWN_HASH, None)
+        if set(body) != _KEYS or (own_hash is not None and own_hash != digest_of(body)):
+            raise ValueError("it does not match its own sha256")
         files = {name: (entry["bytes"], entry["sha256"]) for name, entry in body["files"].items()}
         return Manifest(
             stage=body["stage"], run_key=body["run_key"], files=files, counts=body["counts"], inputs=body["inputs"]
@@ -148,11 +176,18 @@ def fresh_partial(path: Path, *, keep: bool) -> Path:
 def seal(
     staging: Path, *, stage: str, run_key: str, counts: dict[str, JsonValue], inputs: Mapping[str, str]
 ) -> Manifest:
-    """Make a filled folder ready to be published: hashed, its manifest written, all of it synced."""
+    """Make a filled folder ready to be published: hashed, its manifest written, all of it synced.
+
+    Raises StoreError when the disk fails: the folder is gone then, and no fsync is tried again.
+    """
     if not staging.is_dir():
         raise StageError(f"{stage}: nothing staged at {staging}")
-    manifest = write_manifest(staging, stage=stage, run_key=run_key, counts=counts, inputs=inputs)
-    sync_tree(staging)
+    try:
+        manifest = write_manifest(staging, stage=stage, run_key=run_key, counts=counts, inputs=inputs)
+        sync_tree(staging)
+    except OSError as error:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise StoreError(f"{stage}: cannot publish: {error}; make room or check the disk, then run again") from error
     return manifest
 
 
@@ -176,7 +211,10 @@ def put_in_place(sealed: Path, path: Path, *, aside: Callable[[Path], None] | No
         if old.exists() and not path.exists():
             old.rename(path)
         raise
-    sync_path(path.parent)
+    try:
+        sync_path(path.parent)
+    except OSError as error:  # whoever asks next finds the new version or the old one, both whole
+        raise StoreError(f"cannot keep the names in {path.parent}: {error}; check the disk, then run again") from error
     if old.exists():
         (aside or shutil.rmtree)(old)
 

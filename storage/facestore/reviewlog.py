@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, and_, delete, func, insert, select, update
+from sqlalchemy.orm import Session
 
-from facestore.catalogue import known_ids, open_catalogue, reading, streamed, writing
+from facestore.catalogue import in_transaction, known_ids, open_catalogue, reading, streamed, writing
 from facestore.decisionlog import insert_decisions, these_decisions
 from facestore.decisions import Decision
 from facestore.errors import DataError
@@ -219,12 +220,15 @@ class ReviewLog:
         Raises DataError for a version that skips one or contradicts the one that is known, and what the decision log
         raises.
         """
-        with writing(self._engine, f"record {len(versions)} answers") as session:
+
+        def write(session: Session) -> int:
             insert_versions(session, versions)
             written = insert_decisions(session, decisions)
             for settlement in settlements:
                 session.merge(SettlementRow(**{**plain(settlement), "decision_ids": list(settlement.decision_ids)}))
-        return written
+            return written
+
+        return in_transaction(self._engine, f"record {len(versions)} answers", write)
 
     def take_hints(self, hints: Sequence[Hint]) -> None:
         with writing(self._engine, f"keep {len(hints)} hints") as session:

@@ -3,12 +3,50 @@
 import hashlib
 import json
 import struct
+from typing import Protocol
 
-from facestore.errors import ShardCorrupt
+from facestore.errors import ShardCorrupt, StoreError
 from facestore.ids import JsonValue, canonical_json
 
 _DIGEST_BYTES = 32
 _LENGTH = struct.Struct("<I")
+_CLOSED = "closed"  # in a header: only a codec opens the payload
+JPEG_START = b"\xff\xd8"
+
+
+class PayloadCodec(Protocol):
+    """Closes and opens the payload of a record: the seam where pictures are encrypted, one key a face.
+
+    `kind` is what the payload is: `aligned`, `context` (crop stores) or `sample` (shards). The sha256 of a record is
+    taken over the closed payload, so files and records are checked without any key. What was written without a codec
+    is read as it is, so that a store may hold both. Must be picklable: readers go to workers.
+    """
+
+    def seal(self, face_id: str, kind: str, payload: bytes) -> bytes: ...
+    def unseal(self, face_id: str, kind: str, sealed: bytes) -> bytes: ...
+
+
+def close_payload(
+    codec: PayloadCodec | None, face_id: str, kind: str, header: dict[str, JsonValue], payload: bytes
+) -> bytes:
+    """A sealed record; through `codec`, where there is one, and its header then says so."""
+    if codec is None:
+        return seal(header, payload)
+    return seal({**header, _CLOSED: True}, codec.seal(face_id, kind, payload))
+
+
+def open_payload(
+    codec: PayloadCodec | None, face_id: str, kind: str, header: dict[str, JsonValue], payload: memoryview
+) -> bytes | memoryview:
+    """The payload as it was given to `close_payload`; takes the mark out of `header`.
+
+    Raises StoreError where it is closed and there is no codec, and what the codec raises.
+    """
+    if not header.pop(_CLOSED, False):
+        return payload
+    if codec is None:
+        raise StoreError("the picture is encrypted and no key was given; read it through the root that has its keys")
+    return codec.unseal(face_id, kind, bytes(payload))
 
 
 def seal(header: dict[str, JsonValue], payload: bytes) -> bytes:
@@ -36,6 +74,11 @@ def unseal(record: bytes | memoryview, name: str) -> tuple[dict[str, JsonValue],
     if start > len(body) or not isinstance(header, dict):
         raise ShardCorrupt(f"record {name}: its layout does not hold; rebuild the shard")
     return header, body[start:]
+
+
+def has_payload_as_it_is(payload: memoryview) -> bool:
+    """Whether a payload is a JPEG, not one that a codec closed."""
+    return payload[:2] == JPEG_START
 
 
 def payload_of(record: memoryview, sha256: bytes, name: str) -> memoryview:

@@ -89,9 +89,11 @@ class BucketSource:
 
     @contextmanager
     def local(self, location: Location) -> Iterator[Path]:
+        from facestore.s3objects import fetch  # late, as below
+
         with TemporaryDirectory(prefix="faceloop-source-") as folder:
             path = Path(folder) / "footage"
-            self.bucket.fetch(self.prefix + location.path, path)
+            fetch(self.bucket, self.prefix + location.path, path)
             yield path
 
 

@@ -114,7 +114,7 @@ def tiny_release(folder: Path, *, identities: Sequence[int] = range(8), faces: i
         rows += [_row(split, label, place.shard, place.row, place.sha256)
                  for (label, _), place in zip(labelled, written, strict=True)]  # fmt: skip
     write_table(folder / "samples.parquet", ReleaseSample, rows)
-    (folder / "manifest.json").write_text(canonical_json({"release": "abc"}), encoding="utf-8")
+    (folder / "manifest.json").write_text(canonical_json({"release": "abc", "lineage": {"footage": []}}), "utf-8")
     return folder
 
 

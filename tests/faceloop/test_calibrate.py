@@ -45,7 +45,7 @@ def _root_of(folder: Path, people: int) -> Path:
     for artifact in ("faces", "embeddings"):
         staging = fresh_partial(folder / artifact, keep=False)
         if artifact == "embeddings":
-            write_table(staging / "templates.parquet", TrackletTemplate, [*rows, _template("poor", [1.0] * 64, 0.1)])
+            write_table(staging / "templates.parquet", TrackletTemplate, [*rows, _template("poor", [0.125] * 64, 0.1)])
             write_table(staging / "committee.parquet", TrackletTemplate, [])
             write_table(staging / "faces.parquet", FaceEmbedding, [])
         else:

@@ -139,16 +139,18 @@ def test_faces_seen_before_a_clip_broke_are_kept(
     real = read_video
 
     def breaking(
-        path: Path, sampling: SamplingParams, rotation: int, tally: Tally, *, threads: int = 1
+        path: Path, sampling: SamplingParams, rotation: int, tally: Tally, *, threads: int, max_frames: int
     ) -> Iterator[Picture]:
         for number, picture in enumerate(real(path, sampling, rotation, tally, threads=threads)):
             if number == 4:
                 raise MediaError("corrupt_media", "the pixels cannot be converted")
             yield picture
 
-    monkeypatch.setattr("faceloop.stages.detect.read_video", breaking)
+    monkeypatch.setattr("faceloop.footage.apart.read_video", breaking)
     clip = make_clip(tmp_path / "a.mp4", _walk(head, 20), pts=[200 * n for n in range(20)])
-    report, faces, (reading,) = _detect(tmp_path, [_footage(clip, FolderStore(tmp_path / "objects"))])
+    report, faces, (reading,) = _detect(
+        tmp_path, [_footage(clip, FolderStore(tmp_path / "objects"))], "detect.decoder.is_apart=false"
+    )
     assert (reading.status, reading.reason) == ("partial", "corrupt_media")
     assert len(faces) == report.items_in >= 4
     assert all(face.tracklet_id for face in faces)

@@ -9,26 +9,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from tests.facestore.consent_world import a_consent
 from typer.testing import CliRunner
 
 from faceloop.commands.gallery import app as gallery_app
 from faceloop.decision_tables import with_decision_log
-from faceloop.export.gallery import Gallery, members_of
+from faceloop.export.gallery import Gallery, members_of, write_gallery
 from faceloop.export.gallery_shelf import galleries_with, history_of
 from faceloop.identity.resolve import RESTRICTION
+from faceloop.promotion import galleries
 from faceloop.promotion.galleries import GalleryRequest, publish_gallery, roll_back_gallery
 from faceloop.restriction.certificate import certify
 from faceloop.restriction.restricting import restrict
 from faceloop.runner import Workspace
 from faceloop.vision.models import embedding_contract
 from faceloop.vision.packs import load_pack
+from facestore.consents import Consents
 from facestore.decisions import decide
-from facestore.errors import DataError, StageError
+from facestore.errors import ConsentChanged, DataError, StageError
 from facestore.ids import JsonValue, canonical_json
 from facestore.records import Assignment
 from facestore.tables import read_table
 
 from . import mining_world
+from .consented_footage import name_consents
 from .mining_world import PHOTOS, axis, face_id, label, publish_world
 from .runner_world import open_root
 
@@ -131,6 +135,40 @@ def test_a_restricted_person_is_in_no_gallery_from_that_moment_on_and_no_way_bac
     with pytest.raises(DataError, match="taken out since"):
         roll_back_gallery(work)
     assert history_of(work.root) == before
+
+
+@pytest.mark.parametrize("looks_again", [True, False])
+def test_whom_consents_withhold_is_in_no_gallery_also_when_they_withdraw_meanwhile(
+    work: Workspace, monkeypatch: pytest.MonkeyPatch, looks_again: bool
+) -> None:
+    """The mutant does not look again as the pointer moves: a withdrawn face is then in the gallery that counts."""
+    theirs = {face_id(1, photo) for photo in range(PHOTOS)}
+    name_consents(work, dict.fromkeys(theirs, "c-1"))
+    consents = Consents(work.ledger_url())
+    consents.append([a_consent("c-1")])
+    publish_gallery(work, PROPOSED.model_copy(update={"templates": 1}))
+    before = history_of(work.root)
+    assert members_of(current(work)) & theirs
+
+    def withdrawing(*arguments: object, **named: object) -> str:
+        consents.withdraw(consent_id="c-1", reason="person_asked", by="desk")
+        return write_gallery(*arguments, **named)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(galleries, "write_gallery", withdrawing)
+        if not looks_again:
+            patch.setattr(galleries, "prove", lambda session, basis: None)
+            publish_gallery(work, PROPOSED)
+            assert members_of(current(work)) & theirs
+            return
+        with pytest.raises(ConsentChanged):
+            publish_gallery(work, PROPOSED)
+    assert history_of(work.root) == before
+    done = publish_gallery(work, PROPOSED)
+    assert done.identities == 3 and done.left_out["faces_consent_withdrawn"] == PHOTOS
+    assert not members_of(current(work)) & theirs
+    with pytest.raises(DataError, match="consents withhold"):
+        roll_back_gallery(work)
 
 
 def test_a_face_that_people_took_out_leaves_the_rest_of_its_person(work: Workspace) -> None:

@@ -203,6 +203,7 @@ from faceloop.params import read_params
 from faceloop.progress import SilentProgress
 from faceloop.runner import open_workspace
 from facestore import intake
+from facestore.folderstore import FolderStore
 root, share, now_ns, at = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 intake._WAITING_FINDINGS = 2
 calls = 0
@@ -214,8 +215,8 @@ def die_at(real):
             os.kill(os.getpid(), signal.SIGKILL)
         return real(*args, **kwargs)
     return wrapped
-looking.probe = die_at(looking.probe)
-Path.rename = die_at(Path.rename)
+looking.probe_apart = die_at(looking.probe_apart)
+FolderStore._take_place = die_at(FolderStore._take_place)
 intake.Intake.record = die_at(intake.Intake.record)
 tree = read_params(Path(sys.argv[5]), sys.argv[6:])
 take(open_workspace(Path(root), tree, threads=1, progress=SilentProgress()), share, now_ns=now_ns)

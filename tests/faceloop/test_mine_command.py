@@ -18,7 +18,7 @@ from faceloop.runner import Workspace
 from facestore.decisions import decide
 from facestore.errors import StageError
 from facestore.ids import JsonValue
-from facestore.publish import verify
+from facestore.publish import read_manifest, verify, write_manifest
 from facestore.questions import Question, Settlement
 from facestore.records import HardPair
 from facestore.tables import read_table
@@ -153,10 +153,15 @@ def test_labels_of_another_version_of_the_faces_are_refused(work: Workspace) -> 
     said = decide("different", face_id=face_id(0, 1), other_face_id=face_id(0, 2), annotator="eve", decided_at=NOW)
     with_decision_log(work, lambda log: log.append([said]))
     label(work)
-    manifest = work.path("clusters") / "_manifest.json"
-    body = json.loads(manifest.read_text(encoding="utf-8"))
-    body["inputs"]["faces"] = "0" * 64
-    manifest.write_text(json.dumps(body), encoding="utf-8")
+    clusters = read_manifest(work.path("clusters"))
+    assert clusters is not None
+    write_manifest(
+        work.path("clusters"),
+        stage=clusters.stage,
+        run_key=clusters.run_key,
+        counts=clusters.counts,
+        inputs={**clusters.inputs, "faces": "0" * 64},
+    )
     with pytest.raises(StageError, match="clusters was made from another version of faces; run cluster again"):
         hardset.mine(work, MiningRequest(name="slice"), now=NOW)
 

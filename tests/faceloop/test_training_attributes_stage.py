@@ -149,5 +149,5 @@ def test_embeddings_of_two_models_are_never_mixed(tmp_path: Path) -> None:
         face_id="x", tracklet_id="t", footage_id="clip", contract_id="model-2", embedding=rows[0].embedding
     )
     write_table(tmp_path / "mixed" / "faces.parquet", FaceEmbedding, [*rows, other])
-    with pytest.raises(ContractMismatch, match="2 models"):
+    with pytest.raises(ContractMismatch, match="2 embedding contracts"):
         read_known(work.path("faces"), tmp_path / "mixed", work.path("assignments"))

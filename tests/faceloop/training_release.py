@@ -45,7 +45,7 @@ def released_to_train(root: Path, *overrides: str, people: tuple[str, ...] = PEO
             for label, place in zip(labels, written, strict=True)
         ]  # fmt: skip
     write_table(staging / "samples.parquet", ReleaseSample, rows)
-    (staging / "manifest.json").write_text('{"release": "abc123"}', encoding="utf-8")
+    (staging / "manifest.json").write_text('{"release": "abc123", "lineage": {"footage": []}}', encoding="utf-8")
     publish(work.path("release"), stage="release", run_key="run", counts={}, inputs={})
     return work
 

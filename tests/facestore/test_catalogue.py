@@ -12,13 +12,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import DatabaseError
+from sqlalchemy.orm import Session
 
-from facestore.catalogue import Tables, open_catalogue, writing
-from facestore.decisionlog import DecisionLog
+from facestore.catalogue import Tables, connected, in_transaction, open_catalogue, writing
+from facestore.decisionlog import DecisionLog, insert_decisions
 from facestore.decisions import IdentityEvent, Review, decide, identity_event
 from facestore.errors import DataError, StoreError
 from facestore.identitylog import IdentityLog
 from facestore.ledger import Ledger
+from facestore.schema import REVISION_TABLE
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 LOGS = ("decision", "identity_event", "review")
@@ -88,13 +90,11 @@ def test_the_database_refuses_to_change_what_was_logged(filled: Engine, table: s
         assert connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one() == 1  # noqa: S608  # our names
 
 
-def test_a_new_log_joins_a_ledger_that_was_there_before(sqlite_url: str) -> None:
-    program = f"from facestore.ledger import Ledger; Ledger({sqlite_url!r}).close()"  # knows no other table
+def test_who_opens_a_new_catalogue_makes_all_of_it(sqlite_url: str) -> None:
+    program = f"from facestore.ledger import Ledger; Ledger({sqlite_url!r}).close()"  # has declared no other table
     subprocess.run([sys.executable, "-c", program], check=True)
-    before = _tables(sqlite_url)
-    assert before == {"stage_run"}
+    assert _tables(sqlite_url) >= {"stage_run", *LOGS, REVISION_TABLE}
     _fill(sqlite_url)
-    assert _tables(sqlite_url) >= {"stage_run", *LOGS}
 
 
 def _tables(url: str) -> set[str]:
@@ -125,8 +125,69 @@ def test_after_an_error_nothing_of_a_transaction_is_kept(sqlite_url: str) -> Non
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
 def test_a_catalogue_may_live_in_memory(url: str) -> None:
     engine = open_catalogue(url, "log")
-    assert set(inspect(engine).get_table_names()) == set(Tables.metadata.tables)
+    assert set(inspect(engine).get_table_names()) >= {*Tables.metadata.tables, REVISION_TABLE}
     engine.dispose()
+
+
+def _locks_the_decisions_and_waits_for_our_turn(url: str, is_locked: threading.Event, failures: list[str]) -> None:
+    """Somebody else's session, which is patient: of the two in the deadlock the server throws ours out."""
+    engine = connected(url, "log")
+    try:
+        with engine.begin() as connection:
+            connection.execute(text("SET LOCAL deadlock_timeout = '60s'"))
+            connection.execute(text("LOCK TABLE decision IN ACCESS EXCLUSIVE MODE"))
+            is_locked.set()
+            connection.execute(text("SELECT pg_advisory_xact_lock(4207808523)"))
+    except Exception as error:  # a thread's error must reach the test
+        failures.append(str(error))
+    finally:
+        engine.dispose()
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("is_retried", [True, False])
+def test_a_transaction_that_the_server_throws_out_is_run_again_whole(
+    postgres_url: str, is_retried: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the retry (the mutant) the same deadlock reaches the caller."""
+    if not is_retried:
+        monkeypatch.setattr("facestore.catalogue._ATTEMPTS", 1)
+    log, is_locked, failures = DecisionLog(postgres_url), threading.Event(), list[str]()
+    said = decide("ignore", face_id=f"deadlock {is_retried}", annotator="ann", decided_at=NOON)
+    engine = connected(postgres_url, "log")
+    other = threading.Thread(
+        target=_locks_the_decisions_and_waits_for_our_turn, args=(postgres_url, is_locked, failures)
+    )
+
+    def write(session: Session) -> int:
+        if not other.ident:  # once: our turn is taken by now, so the two wait for one another
+            other.start()
+            assert is_locked.wait(60)
+        return insert_decisions(session, [said])
+
+    if is_retried:
+        assert in_transaction(engine, "append", write) == 1
+    else:
+        with pytest.raises(StoreError, match="deadlock"):
+            in_transaction(engine, "append", write)
+    other.join()
+    assert failures == []
+    assert (log.find(said.decision_id) == said) is is_retried
+    log.close()
+    engine.dispose()
+
+
+@pytest.mark.integration
+def test_a_log_goes_on_after_the_server_ended_its_sessions(postgres_url: str) -> None:
+    log, admin = DecisionLog(postgres_url), connected(postgres_url, "log")
+    said = [decide("ignore", face_id=f"ended {n}", annotator="ann", decided_at=NOON) for n in range(2)]
+    assert log.append(said[:1]) == 1
+    with admin.begin() as connection:
+        ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        assert connection.execute(text(f"{ended} AND backend_type = 'client backend'")).scalar_one() >= 1
+    assert log.append(said) == 1
+    log.close()
+    admin.dispose()
 
 
 def test_the_error_says_which_log_could_not_be_opened(tmp_path: Path) -> None:

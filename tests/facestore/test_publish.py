@@ -1,6 +1,8 @@
 """Publication: whole or not at all, whatever moment a crash picks."""
 
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from facestore.errors import DataError, StageError
+from facestore.errors import DataError, StageError, StoreError
 from facestore.publish import (
     MANIFEST,
     fresh_partial,
@@ -21,6 +23,7 @@ from facestore.publish import (
     seal,
     verify,
     write_manifest,
+    write_whole,
 )
 
 
@@ -166,6 +169,88 @@ def _sealed(folder: Path, payload: bytes) -> Path:
     (folder / "t").write_bytes(payload)
     seal(folder, stage="detect", run_key="k", counts={}, inputs={})
     return folder
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+@pytest.mark.parametrize("failing_call", [1, 2, 3, 4])
+def test_an_error_of_fsync_is_not_tried_again_and_leaves_nothing_half(
+    failing_call: int, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "faces"
+    _publish(path, {"t": b"old"})
+    calls, real = [], os.fsync
+
+    def failing(handle: int) -> None:
+        calls.append(handle)
+        if len(calls) == failing_call:
+            raise OSError(number, os.strerror(number))
+        real(handle)
+
+    with monkeypatch.context() as patch, pytest.raises(StoreError, match=r"cannot publish.*run again"):
+        patch.setattr("os.fsync", failing)
+        _publish(path, {"t": b"new", "u/v": b"new"})
+    assert len(calls) == failing_call
+    assert not partial_path(path).exists()
+    verify(path)
+    assert (path / "t").read_bytes() == b"old"
+    _publish(path, {"t": b"newest"})
+    assert (path / "t").read_bytes() == b"newest"
+
+
+def test_the_control_that_tries_fsync_again_believes_that_all_is_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Linux does: the error is told once, the page is dropped and marked clean."""
+    told: list[Path] = []
+
+    def trying_again(path: Path) -> None:
+        if path.name == "t" and path not in told:
+            told.append(path)
+            path.write_bytes(b"")  # what the disk holds after the error
+        # the second fsync succeeds
+
+    monkeypatch.setattr("facestore.publish.sync_path", trying_again)
+    _publish(tmp_path / "faces", {"t": b"new"})
+    with pytest.raises(DataError):
+        verify(tmp_path / "faces")
+
+
+def test_a_text_is_whole_or_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "folder" / "keys.json"
+    write_whole(path, "first\n", mode=0o600)
+    assert path.stat().st_mode & 0o777 == 0o600
+    for call in ("fsync", "open"):
+        with monkeypatch.context() as patch, pytest.raises(StoreError, match="cannot write"):
+            patch.setattr(f"os.{call}", _no_room)
+            write_whole(path, "second\n")
+        assert path.read_text() == "first\n"
+        assert list(path.parent.iterdir()) == [path]
+
+
+def _no_room(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@given(bit=st.integers(0, 100_000))
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_one_flipped_bit_of_a_manifest_is_found(bit: int, tmp_path: Path) -> None:
+    path = tmp_path / "faces"
+    _publish(path, {"b000/t": b"one"})
+    written = (path / MANIFEST).read_bytes()
+    spoiled = bytearray(written)
+    spoiled[bit // 8 % len(written)] ^= 1 << bit % 8
+    (path / MANIFEST).write_bytes(bytes(spoiled))
+    with pytest.raises(DataError, match="is not a manifest"):
+        read_manifest(path)
+
+
+def test_a_manifest_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "faces"
+    _publish(path, {"t": b"one"})
+    body = json.loads((path / MANIFEST).read_text())
+    del body["sha256"]
+    (path / MANIFEST).write_text(json.dumps(body))
+    verify(path)
 
 
 def test_what_was_taken_away_before_its_turn_replaces_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

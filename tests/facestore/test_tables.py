@@ -22,6 +22,7 @@ RECORD_TYPES = [
     kind for kind in vars(records).values() if dataclasses.is_dataclass(kind) and isinstance(kind, type)
 ]  # fmt: skip
 FLOATS = st.floats(width=32, allow_nan=False)
+UNIT = st.sampled_from([(1.0, 0.0, 0.0), (0.0, -1.0, 0.0), (0.0, 0.6000000238418579, 0.800000011920929)])
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
 TIMES = st.integers(0, 4 * 10**15).map(lambda us: datetime.fromtimestamp(0, UTC) + timedelta(microseconds=us))
 
@@ -33,6 +34,10 @@ def _strategy(name: str, hint: object) -> st.SearchStrategy[object]:
         return st.sampled_from(typing.get_args(hint))
     if hint == tuple[str, ...]:
         return st.lists(TEXT, max_size=3).map(tuple)
+    if name == "embedding":
+        return UNIT
+    if name == "contract_id":
+        return st.just("one contract")  # a table of vectors holds one
     if hint == tuple[float, ...]:
         length = {"bbox": 4, "landmarks": 10}.get(name, 3)
         return st.lists(FLOATS, min_size=length, max_size=length).map(tuple)

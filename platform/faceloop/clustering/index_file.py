@@ -7,6 +7,7 @@ import numpy as np
 
 from faceloop.clustering.knn import Float32Array, Neighbours
 from facestore.errors import DataError
+from facestore.vectors import check_vectors
 
 logging.getLogger("faiss.loader").setLevel(logging.WARNING)
 import faiss  # noqa: E402
@@ -16,6 +17,7 @@ def write_index(path: Path, vectors: Float32Array) -> None:
     """Write vectors (n, d) f32 as a flat index; equal vectors give equal bytes. Raises DataError for other arrays."""
     if vectors.ndim != 2 or vectors.dtype != np.float32 or not np.isfinite(vectors).all():
         raise DataError(f"vectors are {vectors.dtype} {vectors.shape}; give finite float32 of shape (rows, dim)")
+    check_vectors(vectors, "vectors of an index")
     index = faiss.IndexFlatIP(vectors.shape[1])
     index.add(np.ascontiguousarray(vectors))
     faiss.write_index(index, str(path))

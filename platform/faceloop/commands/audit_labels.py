@@ -56,6 +56,7 @@ def audit_labels(
         raise ConfigError(f"{directory} is no folder; give one that holds a folder of photos for each person")
     if out.resolve().is_relative_to(directory.resolve()):
         raise ConfigError(f"--out {out} lies inside {directory}, where nothing is written; name another folder")
+    from faceloop.redaction import covers_of
     from faceloop.reports.audit import LIST, PAGE, AuditArtifacts, build_audit, read_audited
 
     work = workspace(out / "work", params, [*(overrides or []), *_fixed(directory, pack or [])], threads)
@@ -79,6 +80,7 @@ def audit_labels(
         ),
         shown=limit,
         out=out,
+        covers=covers_of(work),
     )
     counts = Counter(suspect.reason for suspect in suspects)
     typer.echo(

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 import faceloop
+from faceloop.operate.bucket import known_access, make_access
 from faceloop.operate.deployment import (
     SUPERVISOR_GRACE_S,
     end,
@@ -41,6 +42,7 @@ PortOption = Annotated[
     int | None, typer.Option("--port-base", min=1024, max=65_000, help="First of four ports; default: the free ones.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")]
+S3Option = Annotated[bool, typer.Option("--s3", help="A new deployment keeps media in an S3 server of its own.")]
 DEFAULT_FOLDER = Path("data/loop")
 
 
@@ -49,6 +51,7 @@ def up(
     folder: FolderOption = DEFAULT_FOLDER,
     port_base: PortOption = None,
     dags: DagsOption = None,
+    has_bucket: S3Option = False,
     as_json: JsonOption = False,
 ) -> None:
     """Start everything, wait until it is ready, say where it is and how to get in."""
@@ -58,6 +61,8 @@ def up(
             if leftovers(place):
                 _say("what an earlier supervisor left behind is ended first")
                 end(place)
+            if has_bucket:
+                make_access(place)
             site = _site(place, port_base, dags)
             refuse_taken(site.ports)
             prepare(site, default_params_path())
@@ -137,6 +142,7 @@ def _site(place: Place, port_base: int | None, dags: Path | None) -> Site:
         dags=dags,
         cores=os.cpu_count() or 1,
         has_metrics=find_spec("faceloop.commands.serve_metrics") is not None,
+        bucket=known_access(place),
     )
 
 

@@ -44,7 +44,7 @@ def recorded(argv: Sequence[str], environ: Mapping[str, str]) -> Iterator[None]:
     if not _is_recorded(argv, command, environ):
         yield
         return
-    out, started = _LastLine(sys.stdout), datetime.now(UTC)
+    out, started = LastLine(sys.stdout), datetime.now(UTC)
     sys.stdout = out
     ended_by: BaseException | None = None
     try:
@@ -60,7 +60,7 @@ def recorded(argv: Sequence[str], environ: Mapping[str, str]) -> Iterator[None]:
             complain(environ, f"this command could not be recorded: {error}")
 
 
-class _LastLine:
+class LastLine:
     """A stdout that remembers its last line."""
 
     def __init__(self, stream: IO[str]) -> None:
@@ -116,11 +116,11 @@ def _record(
     from facestore.activities import Activities, Activity  # SQL is loaded late: a command that fails early is quick
     from facestore.leases import this_process
 
-    work = _workspace(argv, environ)
+    work = workspace_of(argv, environ)
     if not work.root.is_dir():
         return  # nothing was done here
-    said = _result(last)
-    exit_code, error_name = _ending(ended_by)
+    said = result_of(last)
+    exit_code, error_name = ending_of(ended_by)
     state, published = said.get("state"), said.get("published", 0)
     activity = Activity(
         run_id=environ.get(RUN_ID),
@@ -143,7 +143,7 @@ def _record(
         activities.close()
 
 
-def _ending(ended_by: BaseException | None) -> tuple[int, str | None]:
+def ending_of(ended_by: BaseException | None) -> tuple[int, str | None]:
     """Exit code, and the class of our error that led to it."""
     if ended_by is None:
         return DONE, None
@@ -154,7 +154,7 @@ def _ending(ended_by: BaseException | None) -> tuple[int, str | None]:
     return code, type(before).__name__ if code and isinstance(before, FaceloopError) else None
 
 
-def _result(line: str) -> dict[str, JsonValue]:
+def result_of(line: str) -> dict[str, JsonValue]:
     if len(line) > _LONGEST_LINE:
         return {}
     try:
@@ -179,7 +179,7 @@ def counts_of(said: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     return found
 
 
-def _workspace(argv: Sequence[str], environ: Mapping[str, str]) -> Workspace:
+def workspace_of(argv: Sequence[str], environ: Mapping[str, str]) -> Workspace:
     """The one that the command itself worked on."""
     root, params = environ.get("FACELOOP_ROOT"), environ.get("FACELOOP_PARAMS")
     overrides = []

@@ -11,7 +11,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from faceloop.evaluation.gold import Gold, HeldCrops, gold_of
-from faceloop.footage.decode import read_photo
+from faceloop.footage.apart import read_photo_apart
+from faceloop.footage.limits import DecoderLimits
 from faceloop.params import StageParams
 from faceloop.vision.align import CROP_SIDE_PX, align_crop, are_alignable
 from faceloop.vision.detections import Detector
@@ -90,7 +91,7 @@ def set_id(name: str) -> str:
 
 def _crop(path: Path, params: GoldSetParams, detector: Detector | None) -> UInt8Array | None:
     try:
-        picture = read_photo(path)
+        picture = read_photo_apart(path, DecoderLimits())
     except MediaError:
         return None
     if params.is_aligned or detector is None:

@@ -1,6 +1,6 @@
 """Figures to an artifact: metrics.json, gate.json, tables, pictures, report.html. Equal figures, equal bytes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -59,8 +59,10 @@ def save_tables(evaluation: Path, sets: Sequence[MeasuredGold], leaks: Mapping[s
     )
 
 
-def gold_section(evaluation: Path, measured: MeasuredGold, leak: Leakage, *, far: float) -> GoldSection:
-    """The pictures of one gold set, written, and where they are."""
+def gold_section(
+    evaluation: Path, measured: MeasuredGold, leak: Leakage, *, far: float, hidden: Collection[str] = ()
+) -> GoldSection:
+    """The pictures of one gold set, written, and where they are. `hidden`: faces that no sheet may show."""
     folder = evaluation / PICTURES / measured.gold.name
     curves = (
         (folder / "roc.png", "ROC: TAR against FAR with intervals"),
@@ -76,7 +78,7 @@ def gold_section(evaluation: Path, measured: MeasuredGold, leak: Leakage, *, far
         ("unlike", scores.genuine, True, "One person, by the labels; least alike for the candidate"),
         ("alike", scores.impostors, False, "Two people, by the labels; most alike for the candidate"),
     ):
-        chosen = sheet_pairs(measured.gold, pairs, lowest=is_lowest, limit=_WORST_SHOWN)
+        chosen = sheet_pairs(measured.gold, pairs, lowest=is_lowest, limit=_WORST_SHOWN, hidden=hidden)
         if chosen:
             save_sheet(chosen, folder / f"{name}.png", title=title)
             sheets.append((folder / f"{name}.png", title))

@@ -7,7 +7,7 @@ from pathlib import Path
 from faceloop.runner import Workspace
 from facestore.errors import DataError, StageError
 from facestore.ids import canonical_json
-from facestore.publish import sync_path
+from facestore.publish import write_whole
 
 PIN = "release.pin"  # of the root
 
@@ -32,10 +32,7 @@ def read_pin(root: Path) -> Pin | None:
 
 
 def write_pin(root: Path, pin: Pin) -> None:
-    waiting = root / f".{PIN}.partial"
-    waiting.write_text(canonical_json(asdict(pin)) + "\n", encoding="utf-8")
-    sync_path(waiting)
-    waiting.replace(root / PIN)
+    write_whole(root / PIN, canonical_json(asdict(pin)) + "\n")
 
 
 def refuse_pinned(work: Workspace, stage: str) -> None:

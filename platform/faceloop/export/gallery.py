@@ -27,6 +27,7 @@ from facestore.errors import ContractMismatch, DataError
 from facestore.ids import JsonValue, canonical_json, file_sha256
 from facestore.publish import sync_path, sync_tree
 from facestore.records import schema_of
+from facestore.vectors import check_vectors
 
 SUMS, ABOUT, INDEX, ROWS, MEMBERS = "SHA256SUMS", "gallery.json", "index.faiss", "rows.parquet", "members.parquet"
 DIGEST_HEX = 16  # of the digest, as the folder's name
@@ -137,13 +138,15 @@ class Gallery:
     def search(self, vectors: Float32Array, *, contract_id: str, people: int) -> list[list[Match]]:
         """The `people` most similar people for each unit vector of (q, dimension), best first.
 
-        Raises ContractMismatch for vectors of another embedding contract: their cosines would be noise.
+        Raises ContractMismatch for vectors of another embedding contract: their cosines would be noise; DataError for
+        vectors that are not finite or not of unit length.
         """
         if contract_id != self.contract.contract_id:
             raise ContractMismatch(
                 f"query is under contract {contract_id}, the gallery under {self.contract.contract_id}; embed with "
                 "the gallery's recogniser, or take the gallery of yours"
             )
+        check_vectors(vectors, "queries")
         found = self._index.nearest(vectors, people * self._rows_per_identity)
         return [
             self._people(rows.tolist(), similarities.tolist(), people)

@@ -20,6 +20,7 @@ from faceloop.export.running import run_engine
 from faceloop.vision.arrays import Float32Array
 from facestore.errors import DataError, FaceloopError
 from facestore.ids import JsonValue, canonical_json, digest_of
+from facestore.publish import write_whole
 
 # Probes are no faces: int8's scales were not made for them, and engines that round otherwise differ by 0.02 there.
 # What is broken differs by far more; that a form is good enough for faces was said by its gate.
@@ -85,9 +86,7 @@ def write_verification(records: Path, found: Verification) -> Path:
     records.mkdir(parents=True, exist_ok=True)
     spelled: JsonValue = asdict(found)
     path = records / f"{found.fingerprint}-{digest_of(spelled)[:12]}.json"
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(canonical_json(spelled) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, canonical_json(spelled) + "\n")
     return path
 
 

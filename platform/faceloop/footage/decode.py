@@ -4,7 +4,7 @@ Frames are decoded in order and converted only when asked: a thumbnail for sampl
 the full one when there is a face to cut out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,8 @@ import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 from PIL import Image, ImageOps
 
-from faceloop.footage.probe import PICTURE_ERRORS, SAFE_OPEN
+from faceloop.footage.kinds import PICTURE_FORMATS
+from faceloop.footage.probe import PICTURE_ERRORS, SAFE_OPEN, nothing
 from faceloop.footage.sampling import (
     THUMBNAIL_HEIGHT_PX,
     THUMBNAIL_WIDTH_PX,
@@ -52,12 +53,14 @@ class Picture:
         rotation: int,
         is_cut: bool = False,
         still_until_ms: int | None = None,
+        smaller: Mapping[int, UInt8Array] | None = None,
     ) -> None:
         self.pts_ms = pts_ms
         self.is_cut = is_cut  # between the picture before and this one
         self.still_until_ms = still_until_ms  # time to which the picture before stood still, if it did
         self._frame = frame
         self._rotation = rotation
+        self._smaller = smaller  # long side → the picture at that size, where whoever decoded it scaled it too
         self._full: UInt8Array | None = None
         height, width = frame.shape[:2] if isinstance(frame, np.ndarray) else (frame.height, frame.width)
         self.width, self.height = (height, width) if rotation in (90, 270) else (width, height)
@@ -69,9 +72,16 @@ class Picture:
         return self._full
 
     def small_bgr(self, long_side_px: int) -> UInt8Array:
-        """The picture with its long side at most `long_side_px`; never enlarged."""
+        """The picture with its long side at most `long_side_px`; never enlarged. ValueError for a size that was not
+        asked for when it was decoded elsewhere."""
         scale = long_side_px / max(self.width, self.height)
-        return self.full_bgr() if scale >= 1 else self._turned(self._pixels(scale))
+        if scale >= 1:
+            return self.full_bgr()
+        if self._smaller is None:
+            return self._turned(self._pixels(scale))
+        if long_side_px not in self._smaller:
+            raise ValueError(f"decoded at {sorted(self._smaller)} px and full, not at {long_side_px} px")
+        return self._smaller[long_side_px]
 
     def _pixels(self, scale: float | None) -> UInt8Array:
         frame = self._frame
@@ -89,6 +99,21 @@ class Picture:
         return np.asarray(cv2.rotate(image, _TURN[self._rotation])) if self._rotation in _TURN else image
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureSizes:
+    """Long sides, px, at which the pictures of a video are wanted, beside the full ones."""
+
+    always_px: tuple[int, ...]
+    detail_px: int | None = None  # of every n-th picture, and of each after a cut
+    detail_every: int = 1
+
+    def of(self, number: int, picture: Picture) -> tuple[int, ...]:
+        """Those of the `number`-th picture, each once, without those that would enlarge it."""
+        is_detailed = self.detail_px is not None and (number % self.detail_every == 0 or picture.is_cut)
+        wanted = (*self.always_px, *((self.detail_px,) if is_detailed and self.detail_px is not None else ()))
+        return tuple(px for px in dict.fromkeys(wanted) if px < max(picture.width, picture.height))
+
+
 def _bgr(frame: av.VideoFrame, width: int, height: int, pixel_format: str) -> UInt8Array:
     small = VideoReformatter().reformat(frame, width, height, pixel_format, interpolation="AREA", threads=1)
     return np.asarray(small.to_ndarray(), dtype=np.uint8)
@@ -96,13 +121,19 @@ def _bgr(frame: av.VideoFrame, width: int, height: int, pixel_format: str) -> UI
 
 def read_photo(path: Path) -> Picture:
     """A photo, upright by its EXIF orientation. Raises MediaError `truncated_media` or `corrupt_media`."""
+    with upright_photo(path) as image:
+        upright = np.asarray(image, dtype=np.uint8)
+    return Picture(pts_ms=0, frame=np.ascontiguousarray(upright[:, :, ::-1]), rotation=0)
+
+
+def upright_photo(path: Path) -> Image.Image:
+    """A photo as RGB, decoded and upright; nothing of its metadata. Raises as `read_photo`."""
     try:
-        with Image.open(path) as image:
-            upright = np.asarray(_eight_bits(ImageOps.exif_transpose(image)).convert("RGB"), dtype=np.uint8)
+        with Image.open(path, formats=PICTURE_FORMATS) as image:
+            return _eight_bits(ImageOps.exif_transpose(image)).convert("RGB")
     except PICTURE_ERRORS as error:
         reason = "truncated_media" if "truncated" in str(error).lower() else "corrupt_media"
         raise MediaError(reason, str(error)[:200]) from error
-    return Picture(pts_ms=0, frame=np.ascontiguousarray(upright[:, :, ::-1]), rotation=0)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
@@ -138,11 +169,19 @@ class _Clock:
 
 
 def read_video(
-    path: Path, sampling: SamplingParams, rotation: int, tally: Tally, *, threads: int = 1
+    path: Path,
+    sampling: SamplingParams,
+    rotation: int,
+    tally: Tally,
+    *,
+    threads: int = 1,
+    max_frames: int | None = None,
+    beat: Callable[[], None] = nothing,
 ) -> Iterator[Picture]:
     """The pictures of a video that are worth a look, in order of time; a scene ends where its clock was set back.
 
-    Broken packets are counted in `tally` and passed over. Raises MediaError `corrupt_media` when it cannot be opened.
+    Broken packets are counted in `tally` and passed over; `beat` is called at every frame. Raises MediaError
+    `corrupt_media` when it cannot be opened, `too_many_frames` beyond `max_frames`.
     """
     selector = FrameSelector(sampling)
     try:
@@ -152,7 +191,10 @@ def read_video(
             stream.codec_context.thread_count = threads
             clock, resets, still_until_ms = _Clock(), 0, None
             for frame in _frames(container, stream, tally):
+                if tally.frames_decoded == max_frames:
+                    raise MediaError("too_many_frames", f"more than {max_frames}")
                 tally.frames_decoded += 1
+                beat()
                 pts_ms = clock.read(frame.time)
                 if pts_ms is None or not selector.is_due(pts_ms):
                     continue
@@ -171,6 +213,8 @@ def read_video(
                     still_until_ms=still_until_ms,
                 )
                 still_until_ms, resets = None, clock.resets
+    except MemoryError:  # FFmpeg's is both, and says nothing of the file
+        raise
     except (av.FFmpegError, IndexError) as error:
         raise MediaError("corrupt_media", str(error)[:200]) from error
 
@@ -182,12 +226,16 @@ def _frames(container: av.container.InputContainer, stream: av.VideoStream, tall
             packet = next(packets)
         except StopIteration:
             return
+        except MemoryError:
+            raise
         except av.FFmpegError:  # the file ends or breaks here: what was read counts
             tally.decode_errors += 1
             return
         tally.decode_errors += packet.is_corrupt
         try:
             yield from packet.decode()
+        except MemoryError:
+            raise
         except av.FFmpegError:
             tally.decode_errors += 1
 

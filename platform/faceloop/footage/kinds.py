@@ -6,6 +6,9 @@ from facestore.errors import MediaError
 from facestore.records import FootageKind
 
 HEAD_BYTES = 512
+# What may decode it, by the names of Pillow and FFmpeg: the first bytes alone do not bind them to one format.
+PICTURE_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "AVIF")
+VIDEO_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpeg,mpegts,ogg,asf"
 _TS_PACKET_BYTES = 188
 _TS_SYNC = 0x47
 _PICTURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"GIF87a", b"GIF89a", b"II*\x00", b"MM\x00*")

@@ -7,15 +7,17 @@ from dataclasses import asdict
 import av
 import PIL
 
-from faceloop.footage.probe import CaptureSpec, probe
-from facestore.errors import MediaError
+from faceloop.footage.apart import probe_apart
+from faceloop.footage.probe import CaptureSpec
+from facestore.errors import MediaError, ObjectCorrupt
 from facestore.findings import Finding, Refused, Taken
 from facestore.ids import JsonValue, digest_of, file_sha256, media_key
 from facestore.objects import ObjectStore
 from facestore.sources import Location, Source
 
-VERSION = 1  # of what `probe` and `look_at` say of the same bytes
+VERSION = 2  # of what `probe` and `look_at` say of the same bytes
 _UNREADABLE = "unreadable"
+_TRANSIENT = (_UNREADABLE, "decoder_timeout", "decoder_crashed")  # the machine may be the reason
 
 
 def basis_of(spec: CaptureSpec) -> str:
@@ -25,8 +27,8 @@ def basis_of(spec: CaptureSpec) -> str:
 
 
 def is_unreadable(finding: Finding) -> bool:
-    """Whether the system could not read the file: that says nothing of its bytes, and is not worth remembering."""
-    return isinstance(finding, Refused) and finding.reason == _UNREADABLE
+    """Whether the machine may be why the file was not read: not worth remembering, the next run looks again."""
+    return isinstance(finding, Refused) and finding.reason in _TRANSIENT
 
 
 def look_at(
@@ -51,11 +53,13 @@ def look_at(
             if (twin := known.get(footage_id)) is not None:
                 return twin
             with on("probe"):
-                facts = probe(path, spec)
+                facts = probe_apart(path, spec)
             with on("store"):
                 objects.put(media_key(footage_id), path)
     except MediaError as error:
         return Refused(reason=error.reason, detail=error.detail)
     except OSError as error:
         return Refused(reason=_UNREADABLE, detail=str(error.strerror))
+    except ObjectCorrupt:  # what was stored is not what was hashed
+        return Refused(reason=_UNREADABLE, detail="it changed while it was read")
     return Taken(footage_id=footage_id, **asdict(facts))

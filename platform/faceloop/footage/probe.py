@@ -1,7 +1,8 @@
 """What one footage is: size as displayed, rotation, rate, duration, frames; flags for what is unusual."""
 
 import struct
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from faceloop.footage.kinds import kind_of
+from faceloop.footage.kinds import PICTURE_FORMATS, VIDEO_FORMATS, kind_of
+from faceloop.footage.limits import DecoderLimits
 from facestore.errors import MediaError
 from facestore.records import FootageKind
 
@@ -23,7 +25,8 @@ PICTURE_ERRORS = (
     OSError, SyntaxError, ValueError, EOFError, RuntimeError, ArithmeticError, LookupError, TypeError, struct.error,
 )  # fmt: skip
 Image.MAX_IMAGE_PIXELS = None  # the header check against CaptureSpec.max_pixels comes before any decoding
-SAFE_OPEN = {"protocol_whitelist": "file"}  # a media file may not make the decoder open another file or an address
+# A media file may not make the decoder open another file or an address.
+SAFE_OPEN = {"protocol_whitelist": "file", "format_whitelist": VIDEO_FORMATS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +52,17 @@ class CaptureSpec:
     min_height_px: int
     min_fps: float
     max_pixels: int
+    decoder: DecoderLimits = field(default_factory=DecoderLimits)
 
 
-def probe(path: Path, spec: CaptureSpec) -> Probe:
+def nothing() -> None:
+    """Nobody waits for a sign of life."""
+
+
+def probe(path: Path, spec: CaptureSpec, *, beat: Callable[[], None] = nothing) -> Probe:
     """Probe a file. Raises MediaError with reason `empty_file`, `not_media`, `corrupt_media`, `truncated_media`,
-    `too_large`, `unknown_codec` or `no_video_stream`."""
-    return _probe_video(path, spec) if kind_of(path) == "video" else _probe_image(path, spec)
+    `too_large`, `too_long`, `too_many_frames`, `unknown_codec` or `no_video_stream`. `beat` is called at packets."""
+    return _probe_video(path, spec, beat) if kind_of(path) == "video" else _probe_image(path, spec)
 
 
 def _refuse_huge(width: int, height: int, spec: CaptureSpec) -> None:
@@ -70,7 +78,7 @@ def _resolution_flags(width: int, height: int, spec: CaptureSpec) -> list[str]:
 
 def _probe_image(path: Path, spec: CaptureSpec) -> Probe:
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=PICTURE_FORMATS) as image:
             codec = (image.format or "").lower()
             width, height = image.size
             _refuse_huge(width, height, spec)
@@ -113,7 +121,7 @@ def _exif_time(exif: Image.Exif) -> datetime | None:
         return None
 
 
-def _probe_video(path: Path, spec: CaptureSpec) -> Probe:
+def _probe_video(path: Path, spec: CaptureSpec, beat: Callable[[], None]) -> Probe:
     try:
         with av.open(str(path), options=SAFE_OPEN, metadata_errors="ignore") as container:
             if not container.streams.video:
@@ -123,7 +131,7 @@ def _probe_video(path: Path, spec: CaptureSpec) -> Probe:
                 raise MediaError("unknown_codec", "no decoder knows its pictures")
             codec = stream.codec_context.name
             _refuse_huge(stream.codec_context.width, stream.codec_context.height, spec)
-            first = _first_frame(container, stream)
+            first = _first_frame(container, stream, beat)
             if first is None:
                 raise MediaError("corrupt_media", "no frame could be decoded")
             turn = -first.rotation % 360
@@ -131,7 +139,9 @@ def _probe_video(path: Path, spec: CaptureSpec) -> Probe:
             captured_at = _container_time(container.metadata.get("creation_time"))
             promised = _promised_frames(container, stream)
             has_duration = stream.duration is not None or container.duration is not None
-        times_s = _packet_times_s(path)
+        times_s = _packet_times_s(path, spec.decoder.max_frames, beat)
+    except MemoryError:
+        raise
     except av.FFmpegError as error:
         raise MediaError("corrupt_media", error.strerror or str(error)[:200]) from error
     except (ValueError, IndexError, EOFError) as error:
@@ -139,6 +149,8 @@ def _probe_video(path: Path, spec: CaptureSpec) -> Probe:
     gaps_s = np.diff(times_s)
     gap_s = float(np.median(gaps_s)) if len(gaps_s) else 0.0
     duration_s = float(times_s[-1] - times_s[0]) + gap_s if len(times_s) else 0.0
+    if duration_s > spec.decoder.max_duration_s:
+        raise MediaError("too_long", f"{duration_s:.0f} s, at most {spec.decoder.max_duration_s} s")
     fps = (len(times_s) - 1) / float(times_s[-1] - times_s[0]) if len(gaps_s) and times_s[-1] > times_s[0] else None
     if turn in _QUARTER_TURNS:
         width, height = height, width
@@ -165,11 +177,16 @@ def _probe_video(path: Path, spec: CaptureSpec) -> Probe:
     )
 
 
-def _first_frame(container: av.container.InputContainer, stream: av.VideoStream) -> av.VideoFrame | None:
+def _first_frame(
+    container: av.container.InputContainer, stream: av.VideoStream, beat: Callable[[], None]
+) -> av.VideoFrame | None:
     """The first frame that can be decoded: a spoiled beginning does not spoil the rest."""
     for packet in container.demux(stream):
+        beat()
         try:
             frames = packet.decode()
+        except MemoryError:
+            raise
         except av.FFmpegError:
             continue
         if frames:
@@ -185,13 +202,18 @@ def _promised_frames(container: av.container.InputContainer, stream: av.VideoStr
     return stream.frames or None
 
 
-def _packet_times_s(path: Path) -> npt.NDArray[np.float64]:
+def _packet_times_s(path: Path, max_frames: int, beat: Callable[[], None]) -> npt.NDArray[np.float64]:
     """Presentation times of all packets that are to be shown, sorted. Demuxing only: microseconds a packet."""
     with av.open(str(path), options=SAFE_OPEN, metadata_errors="ignore") as container:
         stream = container.streams.video[0]
         base = float(stream.time_base or 1)
-        packets = (packet for packet in container.demux(stream) if not packet.is_discard)
-        times = [packet.pts * base for packet in packets if packet.pts is not None]
+        times: list[float] = []
+        for packet in container.demux(stream):
+            beat()
+            if not packet.is_discard and packet.pts is not None:
+                times.append(packet.pts * base)
+            if len(times) > max_frames:
+                raise MediaError("too_many_frames", f"more than {max_frames}")
     return np.array(sorted(times), dtype=np.float64)
 
 

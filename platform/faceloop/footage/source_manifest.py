@@ -6,12 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path, PurePosixPath
+from typing import Literal, get_args
 
 import yaml
 
 from facestore.errors import ConfigError
 
-COLUMNS = ("path", "subset", "captured_at", "consent_id", "keys")
+COLUMNS = ("path", "subset", "captured_at", "consent_id", "keys", "acquisition")
+Acquisition = Literal["unstated", "own_recording", "licensed_dataset", "consented_upload", "public_event", "synthetic"]
+# Faces scraped without aim are refused whatever paper there is (EU AI Act Art. 5(1)(e)): a file may say so of itself.
+SCRAPED = "web_scrape_untargeted"
+UNSTATED = "unstated"
+_ACQUISITIONS = (*get_args(Acquisition), SCRAPED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +28,7 @@ class SourceEntry:
     captured_at: datetime | None
     consent_id: str | None
     keys: tuple[str, ...]  # `kind=value`, sorted: a badge, a number plate, the owner of an album
+    acquisition: str | None = None  # how it was come by: one of Acquisition, or SCRAPED
 
 
 def read_source_manifest(path: Path) -> dict[str, SourceEntry]:
@@ -54,12 +61,20 @@ def read_source_manifest(path: Path) -> dict[str, SourceEntry]:
             captured_at=_time(row.get("captured_at"), f"{path.name}, row {number}"),
             consent_id=_text(row.get("consent_id")),
             keys=_keys(row.get("keys"), f"{path.name}, row {number}"),
+            acquisition=_acquisition(row.get("acquisition"), f"{path.name}, row {number}"),
         )
     return entries
 
 
 def _text(value: object) -> str | None:
     return str(value).strip() or None if value is not None else None
+
+
+def _acquisition(value: object, where: str) -> str | None:
+    text = _text(value)
+    if text is not None and text not in _ACQUISITIONS:
+        raise ConfigError(f"{where}: acquisition = {text!r}: must be one of {', '.join(_ACQUISITIONS)}")
+    return text
 
 
 def _keys(value: object, where: str) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from faceloop.batches import batch_keys, find_finished, run_key_of
+from faceloop.consent_gate import ConsentParams, basis_for, batch_key_parts
 from faceloop.params import section
 from faceloop.runner import Workspace, stage_params
 from faceloop.stage import load_stage
@@ -41,7 +42,9 @@ def standing_of(work: Workspace, name: str) -> Standing:
         raise StageError(f"{name} has no batches to be shared out; run it whole")
     inputs = {artifact: input_manifest(stage, artifact, work.path(artifact)) for artifact in stage.ins}
     refuse_mixed_runs(stage, inputs)
-    keys = batch_keys(stage, stage_params(work, name), inputs)
+    consent = section(work.tree, "consent", ConsentParams)
+    basis = basis_for(name, work.path, work.ledger_url(), consent)
+    keys = batch_keys(stage, stage_params(work, name), inputs, batch_key_parts(name, basis))
     outs = {out: work.path(out) for out in stage.outs}
     due = tuple(batch for batch, key in sorted(keys.items()) if find_finished(outs, batch, key) is None)
     return Standing(due=due, unchanged=len(keys) - len(due))

@@ -5,7 +5,6 @@ or it writes why it could not, as its last line on stderr.
 """
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 from facestore.errors import DataError, FaceloopError
 from facestore.ids import JsonValue, canonical_json
 from facestore.jobs import JobKind
-from facestore.publish import sync_path
+from facestore.publish import write_whole
 
 RESULT = "result.json"
 _MOST_RESULT_BYTES = 16_384  # it goes into SQL, and on to the scheduler
@@ -56,11 +55,7 @@ def ended_as_program(run: Callable[[], JsonValue], out: Path) -> int:
     except FaceloopError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    out.mkdir(parents=True, exist_ok=True)
-    waiting = out / f"{RESULT}.{os.getpid()}.partial"
-    waiting.write_text(canonical_json(result) + "\n", encoding="utf-8")
-    sync_path(waiting)
-    waiting.rename(out / RESULT)
+    write_whole(out / RESULT, canonical_json(result) + "\n")
     return 0
 
 

@@ -1,13 +1,13 @@
 """submit: a stage over a release to a job, and a worker for it. The row is written before anything is started."""
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from faceloop.batches import run_key_of
+from faceloop.consent_gate import ConsentParams, basis_for, key_part, refuse_withheld
 from faceloop.jobs.launchers import Launcher, WorkerCall, job_folder
 from faceloop.jobs.programs import PROGRAMS
 from faceloop.jobs.stage_program import published_by
@@ -17,9 +17,10 @@ from faceloop.runner import Workspace, stage_params
 from faceloop.stage import load_stage
 from faceloop.stage_inputs import input_manifest, refuse_mixed_runs
 from facestore.errors import LeaseHeld, StageError
+from facestore.ids import JsonValue
 from facestore.jobs import Job, JobKind, JobRequest, Jobs
 from facestore.leases import Leases
-from facestore.publish import is_intact, read_manifest
+from facestore.publish import is_intact, read_manifest, write_whole
 
 PARAMS = "params.json"  # of a job; JSON is YAML
 _POLL_S = 0.1
@@ -49,7 +50,8 @@ def opened_leases(work: Workspace) -> Iterator[Leases]:
 def job_request(work: Workspace, kind: JobKind, *, revision: str | None, parameter_set: str) -> JobRequest:
     """What is asked for: this stage, on the published release, with the params and other inputs as they are now.
 
-    Raises StageError where there is no whole release, InputsNotReady where another input is missing or of another run.
+    Raises StageError where there is no whole release, InputsNotReady where another input is missing or of another run,
+    ConsentRefused where consents keep samples of it from that use.
     """
     release = work.path("release")
     manifest = read_manifest(release)
@@ -66,11 +68,15 @@ def job_request(work: Workspace, kind: JobKind, *, revision: str | None, paramet
 
 
 def _run_key(work: Workspace, name: str) -> str:
-    """What the run of a stage would be named now."""
+    """What the run of a stage would be named now. Raises ConsentRefused where what it reads may not be used for it."""
     stage = load_stage(name)
     inputs = {artifact: input_manifest(stage, artifact, work.path(artifact)) for artifact in stage.ins}
     refuse_mixed_runs(stage, inputs)
-    return run_key_of(stage, stage_params(work, name), {name: found.digest for name, found in inputs.items()})
+    basis = basis_for(name, work.path, work.ledger_url(), section(work.tree, "consent", ConsentParams))
+    refuse_withheld(name, work.path, basis.withheld)
+    digests: dict[str, JsonValue] = {artifact: found.digest for artifact, found in inputs.items()}
+    digests.update(key_part(name, basis))
+    return run_key_of(stage, stage_params(work, name), digests)
 
 
 def submit(
@@ -137,8 +143,4 @@ def _turn(leases: Leases, name: str, seconds: float, sleep: Callable[[float], No
 
 def keep_params(work: Workspace, path: Path) -> None:
     """The params as they are now: whoever starts later works by them. Readable by us alone."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    waiting = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    waiting.touch(mode=0o600)
-    waiting.write_text(json.dumps(work.tree), encoding="utf-8")
-    waiting.rename(path)
+    write_whole(path, json.dumps(work.tree), mode=0o600)

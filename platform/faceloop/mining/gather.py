@@ -1,6 +1,7 @@
 """From published tables and the decision log to the quarry of a request."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -33,9 +34,12 @@ class Gathered:
     left_out: Counter[str]
 
 
-def gather(work: Workspace, request: MiningRequest) -> Gathered:
-    """Raises StageError for artifacts that are missing or do not belong together, DataError for identities that the
-    request names and nobody has."""
+def gather(work: Workspace, request: MiningRequest, withheld: Mapping[str, str]) -> Gathered:
+    """`withheld`: faces that consents keep out, with the reason.
+
+    Raises StageError for artifacts that are missing or do not belong together, DataError for identities that the
+    request names and nobody has.
+    """
     inputs = digests_of(work)
     logs = read_logs(work)
     effective = logs.resolved(policy_of(work)).effective
@@ -64,6 +68,8 @@ def gather(work: Workspace, request: MiningRequest) -> Gathered:
             left_out["faces_not_accepted"] += 1
         elif face_id in standing.ignored or face_id in standing.rejected:
             left_out["faces_ignored"] += 1
+        elif face_id in withheld:
+            left_out[f"faces_{withheld[face_id]}"] += 1
         elif label is None or label["identity_id"] is None:
             left_out["faces_without_identity"] += 1
         elif face_id in repeats:

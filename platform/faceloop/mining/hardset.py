@@ -13,6 +13,8 @@ from pathlib import Path
 from pydantic import ConfigDict
 
 from faceloop.clustering.knn import SearchParams
+from faceloop.consent_gate import KEY as CONSENT_KEY
+from faceloop.consent_gate import ConsentParams, basis_for, withheld_faces
 from faceloop.mining.asking import draft_questions
 from faceloop.mining.gather import Gathered, digests_of, gather
 from faceloop.mining.measured import measured_now, write_before
@@ -23,9 +25,11 @@ from faceloop.mining.sheet import Shown, write_sheet
 from faceloop.mining.sources import find_in_sources, source_digests
 from faceloop.params import StageParams, section
 from faceloop.questions.plan_params import SelectParams
+from faceloop.redaction import covers_of
 from faceloop.review.access import with_review_log
 from faceloop.review.offered import offer_beside_plan
 from faceloop.runner import Workspace, hold
+from facestore.consentbasis import prove
 from facestore.errors import DataError, StageError
 from facestore.ids import JsonValue, canonical_json, digest_of
 from facestore.publish import Manifest, is_intact, put_in_place, read_manifest, recover, refuse_foreign, seal
@@ -74,10 +78,15 @@ class HardSet:
 def mine(work: Workspace, request: MiningRequest, *, now: datetime) -> HardSet:
     """The hard set of a request, published unless it is there. `now` dates the questions that are offered.
 
-    Raises what `gather` raises, StageError when an artifact changes meanwhile, LeaseHeld while another mines the set.
+    Raises what `gather` raises, StageError when an artifact changes meanwhile, ConsentChanged when consents do,
+    LeaseHeld while another mines the set.
     """
     with hold(work, f"mine/{request.name}") as lease:
-        gathered = gather(work, request)
+        consent = section(work.tree, "consent", ConsentParams)
+        basis = basis_for("mine", work.path, work.ledger_url(), consent)
+        gathered = gather(work, request, withheld_faces(work.path("faces"), basis.withheld))
+        if (withheld := basis.withheld.digest()) is not None:
+            gathered.inputs[CONSENT_KEY] = withheld
         gathered.inputs.update(source_digests(work, request))
         run_key = _run_key(work, request, gathered)
         path = work.root / HARD_SETS / request.name / run_key[:_VERSION_HEX]
@@ -96,7 +105,8 @@ def mine(work: Workspace, request: MiningRequest, *, now: datetime) -> HardSet:
             if now_there != {name: gathered.inputs[name] for name in now_there}:
                 raise StageError("mine: an artifact changed meanwhile; mine again")
             manifest = seal(made, stage="mine", run_key=run_key, counts=counts, inputs=gathered.inputs)
-            with lease.fenced():
+            with lease.fenced() as session:
+                prove(session, basis)
                 put_in_place(made, path, aside=areas[PAIRS].put_aside)
     return _from_counts(request.name, path.name, manifest, was_there_before=False)
 
@@ -155,7 +165,7 @@ def _fill(
         negatives=chosen["hard_negative"].pairs,
         doubtful=tuple(sorted(doubtful, key=lambda pair: (pair.kind, order.of(pair)))),
     )
-    write_sheet(folder, work.path("crops"), shown, crop_of, request)
+    write_sheet(folder, work.path("crops"), shown, crop_of, request, covers_of(work))
     by_source = Counter(pair.source for kind in _KINDS for pair in chosen[kind].pairs)
     return {
         "hard_positives": len(chosen["hard_positive"].pairs),

@@ -8,6 +8,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from faceloop.mining.pairs import Doubt, Ground, Pair
 from faceloop.mining.request import MiningRequest, Source
+from faceloop.redaction import Covers
 from faceloop.reports.album import Album
 from facestore.crops import CropReader
 
@@ -61,11 +62,13 @@ class Part:
     not_shown: int
 
 
-def write_sheet(folder: Path, crops: Path, shown: Shown, crop_of: Mapping[str, str], request: MiningRequest) -> None:
+def write_sheet(
+    folder: Path, crops: Path, shown: Shown, crop_of: Mapping[str, str], request: MiningRequest, covers: Covers
+) -> None:
     """Write the sheet: one HTML document that needs nothing else. The same pairs give the same bytes."""
     reader = CropReader(crops)
     try:
-        album = Album(crops=reader, bytes_left=_PICTURE_BYTES)
+        album = Album(crops=reader, bytes_left=_PICTURE_BYTES, covers=covers)
         parts = (
             _part(
                 "Hard positives",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from faceloop.operate.bucket import BucketAccess
 from faceloop.operate.place import HOST, USERS, Keys, Place, Ports
 from faceloop.operate.processes import MARK
 from faceloop.review.access import HOOK_SECRET, HOOK_URL, TOKEN, URL
@@ -45,6 +46,7 @@ class Site:
     dags: Path  # folder of Dag files
     cores: int
     has_metrics: bool  # whether the metrics endpoint is part of it
+    bucket: BucketAccess | None = None  # where media lie in an S3 server of this deployment
 
     @property
     def airflow_url(self) -> str:
@@ -58,7 +60,8 @@ class Site:
 def parts_of(site: Site, server: RunningServer, outer: Mapping[str, str]) -> list[Part]:
     """In the order in which they are started. `outer` is the environment of whoever starts them."""
     plain = environment(site, outer)
-    working = plain | labelling_environment(site, server)
+    storing = dict(site.bucket.variables) if site.bucket is not None else {}
+    working = plain | labelling_environment(site, server) | storing
     serving = plain | {_METADATA_URL: _metadata_url(site.place, _API_METADATA_WAIT_S)}
     airflow, faceloop = str(_BIN / "airflow"), str(_BIN / "faceloop")
     hearing = working | {
@@ -76,6 +79,9 @@ def parts_of(site: Site, server: RunningServer, outer: Mapping[str, str]) -> lis
         Part(name="triggerer", argv=(airflow, "triggerer", "--skip-serve-logs"), environment=working),
         Part(name="webhook", argv=hook, environment=hearing, address=hook_url(site)),
     ]
+    if site.bucket is not None:
+        serving_objects = (sys.executable, "-m", "faceloop.operate.bucket", str(site.place.folder))
+        parts.insert(0, Part(name="s3", argv=serving_objects, environment=plain | storing, address=site.bucket.address))
     if site.has_metrics:
         argv = (faceloop, "serve-metrics", "--port", str(site.ports.metrics))
         parts.append(Part(name="metrics", argv=argv, environment=plain, address=site.metrics_url))

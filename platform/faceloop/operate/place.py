@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from facestore.errors import ConfigError
+from facestore.publish import write_whole
 
 HOST = "127.0.0.1"  # nothing listens to another machine
 USERS = {"admin": "admin", "robot": "op", "viewer": "viewer"}  # of Airflow, and their roles
@@ -121,11 +122,7 @@ def kept_keys(place: Place) -> Keys:
 
 def write_private(path: Path, text: str) -> None:
     """The whole text or nothing of it, for its owner only."""
-    partial = path.with_name(path.name + ".partial")
-    partial.unlink(missing_ok=True)
-    with open(partial, "w", opener=lambda name, flags: os.open(name, flags | os.O_EXCL, 0o600)) as file:
-        file.write(text)
-    partial.replace(path)
+    write_whole(path, text, mode=0o600)
 
 
 def _kept(path: Path, make: Callable[[], Kept], kind: type[Kept]) -> Kept:

@@ -1,14 +1,15 @@
 """Publish who is known, let it count, go back: `ROOT/galleries/DIGEST/` and the pointer `current.json` beside them.
 
 Galleries stay; the pointer is replaced by one rename. Faces that people took out, and people whose data are restricted,
-are left out by their decisions of this moment, whether the stages ran since or not, and no way back leads to them.
+are left out by their decisions of this moment, whether the stages ran since or not, and no way back leads to them. The
+same holds for faces that consents keep from recognition or publication; that is proved as the pointer moves.
 """
 
 import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,7 @@ import numpy as np
 from pydantic import ConfigDict, Field
 
 from faceloop.clustering.calibration import Calibration, read_calibrations
+from faceloop.consent_gate import ConsentParams, basis_for, withheld_faces
 from faceloop.decision_tables import policy_of, read_logs
 from faceloop.export.gallery import DIGEST_HEX, Thresholds, members_of, verify_gallery, write_gallery
 from faceloop.export.gallery_people import KnownFace, Templates, choose_templates
@@ -26,6 +28,7 @@ from faceloop.identity.resolve import RESTRICTION, aliases_of
 from faceloop.params import StageParams, section
 from faceloop.runner import Workspace, hold
 from faceloop.vision.contract import EmbeddingContract
+from facestore.consentbasis import Basis, prove
 from facestore.decisions import Decision
 from facestore.errors import ContractMismatch, DataError, StageError
 from facestore.ids import digest_of
@@ -70,14 +73,15 @@ def publish_gallery(work: Workspace, request: GalleryRequest) -> Published:
     """Publish the people of the labels as they are, and let that gallery count.
 
     Raises StageError before identify has run or where artifacts do not belong together, DataError when nobody is to
-    be published, LeaseHeld while another publishes.
+    be published, LeaseHeld while another publishes, ConsentChanged when consents change meanwhile.
     """
-    with hold(work, "gallery"):
+    with hold(work, "gallery") as lease:
         inputs = _digests(work)
+        basis = _basis(work)
         contract = _contract(work)
         calibration = _calibration(work, contract.contract_id)
         sigmas = section(work.tree, "cluster", _Sigmas)
-        templates = _templates(work, request, contract)
+        templates = _templates(work, request, contract, withheld_faces(work.path("faces"), basis.withheld))
         thresholds = Thresholds(
             match=round(calibration.cosine(max(sigmas.across_sigmas, sigmas.attach_sigmas)), 4),
             stranger=round(calibration.cosine(min(sigmas.across_sigmas, sigmas.attach_sigmas)), 4),
@@ -101,15 +105,17 @@ def publish_gallery(work: Workspace, request: GalleryRequest) -> Published:
                 raise StageError("gallery: an artifact changed meanwhile; publish again")
             place = shelf / digest[:DIGEST_HEX]
             was_there_before = place.is_dir()
-            if not was_there_before:
-                waiting.rename(place)
-                sync_path(shelf)
+            verify_gallery(place if was_there_before else waiting)
+            history = history_of(work.root)
+            with lease.fenced() as session:
+                prove(session, basis)
+                if not was_there_before:
+                    waiting.rename(place)
+                    sync_path(shelf)
+                if history[-1:] != [place.name]:
+                    _point(shelf, [*history, place.name])
         finally:
             shutil.rmtree(waiting, ignore_errors=True)
-        verify_gallery(place)
-        history = history_of(work.root)
-        if history[-1:] != [place.name]:
-            _point(shelf, [*history, place.name])
     return Published(
         digest=digest,
         rows=len(templates.rows),
@@ -123,9 +129,9 @@ def publish_gallery(work: Workspace, request: GalleryRequest) -> Published:
 def roll_back_gallery(work: Workspace) -> str:
     """Let the gallery before count again; returns the name of its folder.
 
-    Raises DataError where there is none, or where somebody is in it whose faces were taken out since.
+    Raises DataError where there is none, or where somebody is in it whose faces were taken out or withheld since.
     """
-    with hold(work, "gallery"):
+    with hold(work, "gallery") as lease:
         history = history_of(work.root)
         if len(history) < 2:
             raise DataError("no gallery was published before this one; nothing was changed")
@@ -135,7 +141,12 @@ def roll_back_gallery(work: Workspace) -> str:
             raise DataError(
                 f"gallery {place.name} holds {len(taken_out)} faces that were taken out since; publish a new one"
             )
-        _point(work.root / GALLERIES, history[:-1])
+        basis = _basis(work)
+        if held := members_of(place) & withheld_faces(work.path("faces"), basis.withheld).keys():
+            raise DataError(f"gallery {place.name} holds {len(held)} faces that consents withhold; publish a new one")
+        with lease.fenced() as session:
+            prove(session, basis)
+            _point(work.root / GALLERIES, history[:-1])
     return place.name
 
 
@@ -148,7 +159,13 @@ def _point(shelf: Path, history: list[str]) -> None:
     sync_path(shelf)
 
 
-def _templates(work: Workspace, request: GalleryRequest, contract: EmbeddingContract) -> Templates:
+def _basis(work: Workspace) -> Basis:
+    return basis_for("gallery", work.path, work.ledger_url(), section(work.tree, "consent", ConsentParams))
+
+
+def _templates(
+    work: Workspace, request: GalleryRequest, contract: EmbeddingContract, withheld: Mapping[str, str]
+) -> Templates:
     taken_out, restricted = _taken_out(work)
     current = read_current(
         faces=work.path("faces"), assignments=work.path("assignments"), events=read_logs(work).events
@@ -169,6 +186,8 @@ def _templates(work: Workspace, request: GalleryRequest, contract: EmbeddingCont
             left_out["faces_restricted"] += 1
         elif face.face_id in taken_out or face.face_id not in accepted:
             left_out["faces_taken_out"] += 1
+        elif face.face_id in withheld:
+            left_out[f"faces_{withheld[face.face_id]}"] += 1
         elif current.labels[face.face_id].state not in request.states:
             left_out["faces_of_other_state"] += 1
         else:

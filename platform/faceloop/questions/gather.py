@@ -1,7 +1,7 @@
 """From published tables to the situation that questions are made from. Nothing is clustered anew."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,17 +106,19 @@ def groups_of_faces(clusters: Path) -> dict[str, str]:
     return {face: str(cluster) for face, cluster in rows if cluster >= 0}
 
 
-def draw_frames(places: Artifacts, size: int, seed: int, purpose: str) -> Iterator[FrameSeen]:
+def draw_frames(
+    places: Artifacts, size: int, seed: int, purpose: str, withheld: Collection[str] = ()
+) -> Iterator[FrameSeen]:
     """Up to `size` frames and photos drawn at random with all that was detected there, in the order of the draw.
 
-    Drawn are photos, and frames of clips in which something was detected.
+    Drawn are photos, and frames of clips in which something was detected; no `withheld` footage.
     """
     footage = read_columns(places.footage, "footage", Footage, ("footage_id", "kind", "subset", "width", "height"))
     about = {row["footage_id"]: row for row in footage.to_pylist()}
     moments = read_columns(places.faces, "faces", Face, ("footage_id", "pts_ms"))
     frames = set(zip(moments["footage_id"].to_pylist(), moments["pts_ms"].to_pylist(), strict=True))
     frames |= {(name, 0) for name, row in about.items() if row["kind"] == "image"}
-    known = [frame for frame in frames if frame[0] in about]
+    known = [frame for frame in frames if frame[0] in about and frame[0] not in withheld]
     drawn = sorted(known, key=lambda frame: lot(seed, purpose, *frame))[:size]
     detected: dict[tuple[str, int], list[Detected]] = defaultdict(list)
     columns = ("face_id", "footage_id", "pts_ms", "bbox", "landmarks", "det_score")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from faceloop.redaction import Covers, covered
 from facestore.crops import CropReader
 from facestore.errors import ShardCorrupt
 from facestore.images import UInt8Array, encode_jpeg
@@ -18,6 +19,7 @@ class Album:
 
     crops: CropReader
     bytes_left: int
+    covers: Covers = field(default_factory=Covers)  # faces that are not to be shown
     missing: list[str] = field(default_factory=list)  # crop keys that the store no longer gives
 
     def picture(self, crop_key: str, side_px: int) -> str | None:
@@ -29,6 +31,8 @@ class Album:
             return None
         try:
             image = self.crops.image("context", crop_key)
+            boxes = self.covers.of_crop(crop_key.rpartition("/")[2], image.shape[0])
+            image = covered(image, boxes) if boxes else image
         except (ShardCorrupt, KeyError, OSError):
             self.missing.append(crop_key)
             return None

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from faceloop.audit.suspects import AuditLimits, Look, Photos, Suspect, find_suspects
 from faceloop.clustering.calibration import Calibration
+from faceloop.redaction import Covers
 from faceloop.reports.album import Album
 from faceloop.reports.auditsheet import AuditSheet, compose_audit
 from facestore.crops import CropReader
@@ -116,8 +117,12 @@ def build_audit(
     limits: AuditLimits,
     shown: int,
     out: Path,
+    covers: Covers,
 ) -> list[Suspect]:
-    """Write `audit.html` with the first `shown` suspects, and `suspects.json` with all, to folder `out`."""
+    """Write `audit.html` with the first `shown` suspects, and `suspects.json` with all, to folder `out`.
+
+    `covers`: faces that are not to be shown.
+    """
     looks = [Look(vectors=vectors, calibration=calibrations[contract]) for contract, vectors in audited.vectors.items()]
     suspects = find_suspects(audited.photos, looks, limits)
     reader = CropReader(crops)
@@ -127,7 +132,7 @@ def build_audit(
             audited.photos,
             name=name,
             shown=shown,
-            album=Album(crops=reader, bytes_left=_PICTURE_BYTES),
+            album=Album(crops=reader, bytes_left=_PICTURE_BYTES, covers=covers),
             crop_keys=audited.crop_keys,
             quality=audited.quality,
             without_face=audited.without_face,

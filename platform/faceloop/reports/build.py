@@ -9,6 +9,7 @@ from pydantic import ConfigDict
 
 from faceloop.clustering.knn import SearchParams
 from faceloop.params import StageParams, section
+from faceloop.redaction import covers_of
 from faceloop.reports import plots, words
 from faceloop.reports.compose import Limits, Numbers, compose
 from faceloop.reports.flow import flow_metrics, read_flow
@@ -80,6 +81,7 @@ def build_report(work: Workspace, *, truth: TruthSpec | None, limits: Limits = L
         flow,
         scores,
         review=review_figures(work),
+        covers=covers_of(work),
         artifacts=artifacts,
         numbers=_numbers(work),
         limits=limits,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from faceloop.clustering.knn import SearchParams
+from faceloop.redaction import Covers
 from faceloop.reports.album import Album
 from faceloop.reports.asking import question_views, read_plan
 from faceloop.reports.flow import Flow
@@ -77,6 +78,7 @@ def compose(
     scores: Scores | None,
     *,
     review: ReviewFigures | None,
+    covers: Covers,
     artifacts: Artifacts,
     numbers: Numbers,
     limits: Limits,
@@ -86,7 +88,7 @@ def compose(
     people = gather_people(material, limits.sheets)
     crops = CropReader(artifacts.crops)
     desk = _Desk(
-        album=Album(crops=crops, bytes_left=limits.picture_bytes),
+        album=Album(crops=crops, bytes_left=limits.picture_bytes, covers=covers),
         footage={record.footage_id: record for record in material.footage},
         shots={shot.face_id: shot for shot in material.shots},
         limits=limits,

@@ -1,13 +1,16 @@
 """detect: footage to faces. Decode, sample, find, track, align, measure; keep crops of each tracklet's best shots."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from pydantic import Field
 
-from faceloop.footage.ahead import read_ahead
-from faceloop.footage.decode import Picture, Tally, read_photo, read_video
+from faceloop.footage.apart import read_photo_apart, read_video_apart
+from faceloop.footage.decode import Picture, PictureSizes, Tally
+from faceloop.footage.limits import DecoderParams
 from faceloop.footage.sampling import SamplingParams
 from faceloop.params import StageParams
 from faceloop.stage import Context, In, Out, Report
@@ -20,8 +23,8 @@ from faceloop.vision.lookout import LookParams, look_at_frame, look_at_photo
 from faceloop.vision.tracker import Tracker, TrackerParams
 from faceloop.vision.tracklets import ClosedTracklet, TrackletBook
 from facestore.crops import CropWriter
-from facestore.errors import DataError, MediaError, ModelCorrupt
-from facestore.ids import file_sha256, media_key
+from facestore.errors import DataError, MediaError, ModelCorrupt, ObjectCorrupt
+from facestore.ids import media_key
 from facestore.records import Face, Footage, Reading
 from facestore.tables import TableWriter, read_table
 
@@ -50,6 +53,7 @@ class Params(StageParams):
     max_tracklet_s: float = Field(gt=0)
     best_shots: int = Field(ge=1)
     context_px: int = Field(ge=32, le=1024)
+    decoder: DecoderParams
 
     def sampling(self) -> SamplingParams:
         return SamplingParams(
@@ -63,6 +67,14 @@ class Params(StageParams):
         return LookParams(
             long_side_px=self.long_side_px,
             detail_long_side_px=self.detail_long_side_px,
+            detail_every=self.detail_every,
+        )
+
+    def sizes(self) -> PictureSizes:
+        """What `look_at_frame` may ask a picture for."""
+        return PictureSizes(
+            always_px=(self.long_side_px, self.long_side_px // 2),
+            detail_px=self.detail_long_side_px,
             detail_every=self.detail_every,
         )
 
@@ -136,6 +148,15 @@ def _earlier_faces(records: list[Footage], context: Context) -> EarlierFaces:
         return EarlierFaces(by_moment={})
 
 
+@contextmanager
+def _media(record: Footage, bench: _Bench) -> Iterator[Path]:
+    try:
+        with bench.context.objects.local(media_key(record.footage_id)) as path:
+            yield path
+    except ObjectCorrupt as error:
+        raise MediaError("media_changed", "the stored bytes are no longer those that ingest hashed") from error
+
+
 def _read_one(record: Footage, bench: _Bench, batch: str, tally: Tally, report: Report) -> Iterator[ClosedTracklet]:
     """Follow the faces of one footage; yields tracklets as they end, so that memory does not grow with length."""
     params, stopwatch = bench.params, bench.context.stopwatch
@@ -148,16 +169,21 @@ def _read_one(record: Footage, bench: _Bench, batch: str, tally: Tally, report: 
         )
     )
     book = TrackletBook(batch=batch, best_shot_count=params.best_shots, max_tracklet_s=params.max_tracklet_s)
-    with bench.context.objects.local(media_key(record.footage_id)) as path:
-        if file_sha256(path) != record.footage_id:
-            raise MediaError("media_changed", "the stored bytes are no longer those that ingest hashed")
+    with _media(record, bench) as path:
         if record.kind == "image":
-            pictures: Iterable[Picture] = [read_photo(path)]
+            pictures: Iterable[Picture] = [read_photo_apart(path, params.decoder.limits())]
             tally.frames_decoded = 1
         else:
-            pictures = read_video(path, params.sampling(), record.rotation, tally, threads=max(reading_threads, 1))
-            if reading_threads:
-                pictures = read_ahead(pictures, depth=_PICTURES_AHEAD)
+            pictures = read_video_apart(
+                path,
+                params.sampling(),
+                record.rotation,
+                tally,
+                sizes=params.sizes(),
+                limits=params.decoder.limits(),
+                threads=max(reading_threads, 1),
+                ahead=_PICTURES_AHEAD,
+            )
         try:
             for number, picture in enumerate(_timed(pictures, bench)):
                 report.figures["frames_looked_at"] += 1

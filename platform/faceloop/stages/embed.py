@@ -24,6 +24,7 @@ from facestore.tables import TableWriter, column_matrix, read_columns, write_tab
 VERSION = 2
 BATCHED = True
 _CHUNK = 256  # crops in memory at once
+_LEAST_NORM = 1e-6  # of a mean that is still a direction
 
 
 class Params(StageParams):
@@ -76,8 +77,11 @@ def fingerprint(params: Params) -> str:
 
 def run(*, faces: In, crops: In, embeddings: Out, params: Params, context: Context) -> Report:
     report = Report()
-    wanted = _crops(faces)
-    report.items_in = len(wanted)
+    crops_found = _crops(faces)
+    report.items_in = len(crops_found)
+    withheld = context.withheld.of("recognition")
+    report.rejected.update(withheld[crop.footage_id] for crop in crops_found if crop.footage_id in withheld)
+    wanted = [crop for crop in crops_found if crop.footage_id not in withheld]
     first, *others = (
         model.recogniser(threads=context.threads, batch_size=params.batch_size) for model in _models(params)
     )
@@ -91,6 +95,11 @@ def run(*, faces: In, crops: In, embeddings: Out, params: Params, context: Conte
     ):
         for start in range(0, len(wanted), _CHUNK):
             chunk = wanted[start : start + _CHUNK]
+            if gone := reader.shredded("aligned", {crop.crop_key for crop in chunk}):
+                report.rejected["key_destroyed"] += len(gone)
+                chunk = [crop for crop in chunk if crop.crop_key not in gone]
+            if not chunk:
+                continue
             with context.stopwatch.on("read crops"):
                 images = np.stack([reader.image("aligned", crop.crop_key) for crop in chunk])
             with context.stopwatch.on("embed"):
@@ -164,10 +173,12 @@ def _face_embedding(crop: _Crop, vector: Float32Array, contract_id: str) -> Face
 
 
 def template_of(members: list[tuple[_Crop, Float32Array]], contract_id: str) -> TrackletTemplate:
-    """Quality-weighted mean of a tracklet's unit vectors, renormalised."""
+    """Quality-weighted mean of a tracklet's unit vectors, renormalised; its best one where they cancel out."""
     vectors = np.stack([vector for _, vector in members])
     weights = np.array([crop.quality for crop, _ in members], dtype=np.float32)
     mean = (weights[:, None] * vectors).sum(axis=0)
+    if float(np.linalg.norm(mean)) < _LEAST_NORM:
+        mean = vectors[int(np.argmax(weights))]
     template = (mean / max(float(np.linalg.norm(mean)), 1e-12)).astype(np.float32)
     best = members[int(np.argmax(weights))][0]
     return TrackletTemplate(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
+from faceloop.consent_gate import withheld_faces
 from faceloop.evaluation.coverage_params import CoverageParams
 from faceloop.evaluation.embedding import Embedded, embed_gold
 from faceloop.evaluation.evaluate_params import IntervalParams, LeakageParams, SearchParams, SliceParams, SupportParams
@@ -20,10 +21,12 @@ from faceloop.vision.choice import ModelParams
 from faceloop.vision.models import embedding_contract, open_recogniser
 from faceloop.vision.packs import load_pack
 from faceloop.vision.recogniser import Recogniser
+from facestore.consentbasis import Withheld
 from facestore.ids import digest_of
-from facestore.records import Split
+from facestore.records import Assignment, Split
+from facestore.tables import read_columns
 
-VERSION = 1
+VERSION = 2  # 2: contact sheets show nobody who was taken out since, or may not be shown
 _RELEASE = "release"
 
 
@@ -129,7 +132,9 @@ def run(
         leaks[name] = leakage(given.gold, given.embedded[1].vectors, train, least_similarity=params.leakage.similarity)
         sets.append(measured)
         with context.stopwatch.on("pictures"):
-            sections.append(publishing.gold_section(evaluation, measured, leaks[name], far=params.slices.far))
+            hidden = _hidden(given.gold, faces, assignments, context.withheld) if is_release else set()
+            section = publishing.gold_section(evaluation, measured, leaks[name], far=params.slices.far, hidden=hidden)
+            sections.append(section)
         _count(report, measured.candidate.embedded, len(given.gold))
     with context.stopwatch.on("measure further"):
         further = measure_further(
@@ -164,6 +169,14 @@ def run(
     report.figures["leaks"] = sum(len(leak.identities) + len(leak.faces) for leak in leaks.values())
     report.figures["train_not_compared"] = train.not_compared
     return report
+
+
+def _hidden(gold: Gold, faces: Path, assignments: Path, withheld: Withheld) -> set[str]:
+    """Faces of the release that may be measured and not be shown: nobody's by now, or kept from people by consents."""
+    rows = read_columns(assignments, "assignments", Assignment, ("face_id", "identity_id")).to_pylist()
+    somebodys = {row["face_id"] for row in rows if row["identity_id"] is not None}
+    for_people = Withheld(reasons={"annotation": withheld.of("annotation")})
+    return set(gold.face_ids) - somebodys | withheld_faces(faces, for_people).keys()
 
 
 def _models(candidate: Path, params: Params, context: Context) -> tuple[Recogniser, Recogniser]:

@@ -8,12 +8,14 @@ from typing import Literal
 
 from pydantic import Field
 
+from faceloop.footage.limits import DecoderParams
 from faceloop.footage.looking import basis_of, is_unreadable, look_at
 from faceloop.footage.probe import CaptureSpec
-from faceloop.footage.source_manifest import SourceEntry, read_source_manifest
+from faceloop.footage.source_manifest import SCRAPED, UNSTATED, SourceEntry, read_source_manifest
 from faceloop.params import StageParams
 from faceloop.stage import Context, External, Out, Report
 from facestore.findings import Finding, Refused, Taken, location_now
+from facestore.ids import media_key
 from facestore.records import Footage, Rejection
 from facestore.sources import Location, Source, open_source
 from facestore.tables import write_table
@@ -31,6 +33,7 @@ class Params(StageParams):
     min_height_px: int = Field(ge=0)
     min_fps: float = Field(ge=0)
     max_pixels: int = Field(ge=1)
+    decoder: DecoderParams
 
 
 def batch_of(footage_id: str, batches: int) -> str:
@@ -43,7 +46,12 @@ def subset_of(path: str, source_name: str, params: Params) -> str:
 
 
 def spec_of(params: Params) -> CaptureSpec:
-    return CaptureSpec(min_height_px=params.min_height_px, min_fps=params.min_fps, max_pixels=params.max_pixels)
+    return CaptureSpec(
+        min_height_px=params.min_height_px,
+        min_fps=params.min_fps,
+        max_pixels=params.max_pixels,
+        decoder=params.decoder.limits(),
+    )
 
 
 def is_ignored(path: str, params: Params) -> bool:
@@ -64,7 +72,11 @@ def run(*, source: External, footage: Out, params: Params, context: Context) -> 
     report.figures["manifest_rows_without_file"] = len(set(entries) - {found.path for found in listed})
     known: dict[str, Footage] = {}
     rejections: list[Rejection] = []
-    for location, finding in _found(opened, wanted, params, context):
+    found = list(_found(opened, wanted, params, context))
+    erased = context.erased({finding.footage_id for _, finding in found if isinstance(finding, Taken)})
+    if erased:  # looking at them has put them back
+        context.objects.remove([media_key(footage_id) for footage_id in sorted(erased)])
+    for location, finding in found:
         if finding is None:
             report.pending[STILL_ARRIVING] += 1
             continue
@@ -75,8 +87,22 @@ def run(*, source: External, footage: Out, params: Params, context: Context) -> 
             )
             continue
         entry = entries.get(location.path, SourceEntry(subset=None, captured_at=None, consent_id=None, keys=()))
+        if finding.footage_id in erased:
+            report.rejected["erased"] += 1
+            said = "its bytes were erased and may not come in again"
+            rejections.append(Rejection(stage="ingest", item=location.path, reason="erased", detail=said))
+            continue
+        acquisition = context.acquisition if context.acquisition == SCRAPED else entry.acquisition
+        acquisition = acquisition or context.acquisition
+        if acquisition == SCRAPED:
+            report.rejected["untargeted_scraping"] += 1
+            said = "its manifest says so" if entry.acquisition == SCRAPED else "so were all files of this source"
+            rejections.append(Rejection(stage="ingest", item=location.path, reason="untargeted_scraping", detail=said))
+            continue
         twin = known.get(finding.footage_id)
         report.published += 1
+        if acquisition != UNSTATED:
+            report.figures[f"acquired_{acquisition}"] += 1
         report.figures["footage" if twin is None else "second_locations"] += 1
         known[finding.footage_id] = (
             _footage(finding, location, entry, source_name, params)

@@ -8,17 +8,19 @@ from typing import get_args
 
 from pydantic import Field, model_validator
 
+from faceloop.consent_gate import SPLIT_PURPOSES
 from faceloop.params import StageParams
 from faceloop.release.card import CardFacts, dataset_card
 from faceloop.release.splits import Balance, balance, counts_of, shuffled, split_of
 from faceloop.stage import Context, In, Out, Report
+from facestore.consentbasis import Withheld
 from facestore.crops import CropReader
 from facestore.ids import JsonValue, canonical_json, digest_of
 from facestore.records import Assignment, Face, FaceEmbedding, Footage, NearDuplicate, ReleaseSample, Split
 from facestore.shards import SampleLabel, write_shards
 from facestore.tables import read_columns, read_table, write_table
 
-VERSION = 1
+VERSION = 2  # 2: shards end at bytes_per_shard, too; their maps are no larger than they need to be
 
 
 class Params(StageParams):
@@ -29,6 +31,7 @@ class Params(StageParams):
     test_share: float = Field(ge=0, lt=1)
     balance_ratio: float = Field(ge=1)
     samples_per_shard: int = Field(ge=1)
+    bytes_per_shard: int = Field(ge=1 << 20)
 
     @model_validator(mode="after")
     def _some_train(self) -> "Params":
@@ -38,7 +41,7 @@ class Params(StageParams):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Candidate:
+class Candidate:
     """A crop that may become a sample."""
 
     face_id: str
@@ -62,14 +65,15 @@ def run(
     context: Context,
 ) -> Report:
     report = Report()
-    chosen = _choose(faces, embeddings, assignments, params, report)
-    by_split: dict[Split, list[_Candidate]] = {name: [] for name in get_args(Split)}
+    chosen = choose(faces, embeddings, assignments, params, report, context.withheld)
+    reader = CropReader(crops, check="hash")
+    gone = reader.shredded("aligned", {candidate.crop_key for candidate in chosen.values()})
+    if gone:
+        report.rejected["key_destroyed"] += len(gone)
+    by_split: dict[Split, list[Candidate]] = {name: [] for name in get_args(Split)}
     for candidate in chosen.values():
-        split = split_of(
-            candidate.identity_id, seed=params.seed, val_share=params.val_share, test_share=params.test_share
-        )
-        by_split[split].append(candidate)
-    reader = CropReader(crops)
+        if candidate.crop_key not in gone:
+            by_split[_split(candidate.identity_id, params)].append(candidate)
     samples: list[ReleaseSample] = []
     for name, candidates in by_split.items():
         with context.stopwatch.on("write shards"):
@@ -81,7 +85,9 @@ def run(
     return report
 
 
-def _choose(faces: Path, embeddings: Path, assignments: Path, params: Params, report: Report) -> dict[str, _Candidate]:
+def choose(
+    faces: Path, embeddings: Path, assignments: Path, params: Params, report: Report, withheld: Withheld
+) -> dict[str, Candidate]:
     """Crops that go into the release; the others are counted with their reason."""
     repeated = {mark.face_id for mark in read_table(embeddings, "near_duplicates", NearDuplicate)}
     labels = {row.face_id: row for row in read_table(assignments, "assignments", Assignment)}
@@ -89,7 +95,7 @@ def _choose(faces: Path, embeddings: Path, assignments: Path, params: Params, re
     table = read_columns(faces, "faces", Face, columns)
     crops = table.filter(table["crop_key"].is_valid()).to_pylist()
     report.items_in = len(crops)
-    chosen: dict[str, _Candidate] = {}
+    chosen: dict[str, Candidate] = {}
     for crop in crops:
         label = labels.get(crop["face_id"])
         if crop["face_id"] in repeated:
@@ -98,8 +104,10 @@ def _choose(faces: Path, embeddings: Path, assignments: Path, params: Params, re
             report.pending["unknown_identity"] += 1
         elif label.confidence < params.min_confidence:
             report.pending["low_confidence"] += 1
+        elif reason := withheld.of(SPLIT_PURPOSES[_split(label.identity_id, params)]).get(crop["footage_id"]):
+            report.rejected[reason] += 1
         else:
-            candidate = _Candidate(**crop, identity_id=label.identity_id, confidence=label.confidence)
+            candidate = Candidate(**crop, identity_id=label.identity_id, confidence=label.confidence)
             chosen[candidate.face_id] = candidate
     sizes = Counter(candidate.identity_id for candidate in chosen.values())
     rare = {name for name, size in sizes.items() if size < params.min_samples_per_identity}
@@ -109,8 +117,12 @@ def _choose(faces: Path, embeddings: Path, assignments: Path, params: Params, re
     return chosen
 
 
+def _split(identity_id: str, params: Params) -> Split:
+    return split_of(identity_id, seed=params.seed, val_share=params.val_share, test_share=params.test_share)
+
+
 def _write_split(
-    release: Path, name: Split, candidates: list[_Candidate], reader: CropReader, params: Params
+    release: Path, name: Split, candidates: list[Candidate], reader: CropReader, params: Params
 ) -> list[ReleaseSample]:
     by_face = {candidate.face_id: candidate for candidate in candidates}
     order = [by_face[face_id] for face_id in shuffled(list(by_face), params.seed)]
@@ -128,7 +140,7 @@ def _write_split(
             )
             yield label, reader.jpeg("aligned", candidate.crop_key)
 
-    written = write_shards(release / name, labelled(), params.samples_per_shard)
+    written = write_shards(release / name, labelled(), params.samples_per_shard, bytes_per_shard=params.bytes_per_shard)
     return [
         ReleaseSample(
             split=name,
@@ -150,7 +162,7 @@ def _write_papers(
     release: Path,
     footage: Path,
     embeddings: Path,
-    by_split: Mapping[Split, list[_Candidate]],
+    by_split: Mapping[Split, list[Candidate]],
     samples: list[ReleaseSample],
     params: Params,
     report: Report,
@@ -193,7 +205,7 @@ def _manifest(facts: CardFacts, sources: list[Footage], params: Params) -> JsonV
         "params": params.model_dump(mode="json"),
         "splits": {name: _balance_json(found) for name, found in facts.balances.items()},
         "left_out": dict(facts.left_out),
-        "lineage": {"records": "samples.parquet", "footage": [_source_json(record) for record in sources]},
+        "lineage": {"records": "samples.parquet", "footage": [source_line(record) for record in sources]},
         "tombstones": [],
     }
 
@@ -202,5 +214,5 @@ def _balance_json(found: Balance) -> JsonValue:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(found).items()}
 
 
-def _source_json(record: Footage) -> JsonValue:
+def source_line(record: Footage) -> JsonValue:
     return {"footage_id": record.footage_id, "subset": record.subset, "consent_id": record.consent_id}

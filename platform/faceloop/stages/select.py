@@ -6,7 +6,7 @@ Reads published tables only. Empty inputs give an empty plan.
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from faceloop.identity.resolve import aliases_of
 from faceloop.identity.standing import standing_of
@@ -52,7 +52,9 @@ def run(
     aliases = aliases_of(list(read_table(decisions, "events", IdentityEvent)))
     places = Artifacts(footage=footage, faces=faces, embeddings=embeddings, clusters=clusters, assignments=assignments)
     with context.stopwatch.on("gather"):
-        sights = read_sights(faces)
+        everybody = read_sights(faces)
+        withheld = context.withheld.of("annotation")
+        sights = [sight for sight in everybody if sight.footage_id not in withheld]
         situation = read_situation(places, sights, effective, aliases, shots=params.shots)
     plan, main, spread = _ask(places, situation, effective, params, context)
     with context.stopwatch.on("honeypots"):
@@ -78,6 +80,8 @@ def run(
         report.pending["repeats_another"] += plan.repeating
     if plan.left:
         report.pending[plan.stop] += plan.left
+    if withheld:
+        report.figures["faces_withheld"] = len(everybody) - len(sights)
     report.figures["honeypots"] = sum(question.expected is not None for question in asked)
     report.figures["planned_s"] = round(sum(question.seconds for question in asked))
     return report
@@ -87,6 +91,7 @@ def _ask(
     places: Artifacts, situation: Situation, effective: Sequence[Decision], params: SelectParams, context: Context
 ) -> tuple[Plan, list[Question], list[list[Question]]]:
     """The plan of doubts, its questions, and what is spread among them: confirmations, attributes, boxes, landmarks."""
+    withheld = context.withheld.of("annotation")
     budget_s, shares = params.budget_minutes * 60, params.shares
     with context.stopwatch.on("doubts"):
         doubts = find_doubts(situation, params)
@@ -102,8 +107,8 @@ def _ask(
         spread = [
             within((as_question(grid, situation, params) for grid in grids), budget_s * shares.confirmations),
             within(faces_to_describe(situation, described, params), budget_s * shares.attributes),
-            _boxes(places, situation, params, budget_s * shares.boxes),
-            _landmarks(places, situation, params, budget_s * shares.landmarks),
+            _boxes(places, situation, params, budget_s * shares.boxes, withheld),
+            _landmarks(places, situation, params, budget_s * shares.landmarks, withheld),
         ]
     return plan, [as_question(draft, situation, params) for draft in plan.chosen], spread
 
@@ -137,19 +142,23 @@ def _scores(expected: Expectation) -> dict[str, JsonValue]:
     }
 
 
-def _boxes(places: Artifacts, situation: Situation, params: SelectParams, budget_s: float) -> list[Question]:
+def _boxes(
+    places: Artifacts, situation: Situation, params: SelectParams, budget_s: float, withheld: Collection[str]
+) -> list[Question]:
     size = int(budget_s / max(params.seconds.boxes, _SAMPLE_S_PER_FRAME))
-    frames = draw_frames(places, size, params.seed, "boxes") if size else ()
+    frames = draw_frames(places, size, params.seed, "boxes", withheld) if size else ()
     return within(
         [ask_boxes(frame, params.seconds, model_version=situation.model_version) for frame in frames], budget_s
     )
 
 
-def _landmarks(places: Artifacts, situation: Situation, params: SelectParams, budget_s: float) -> list[Question]:
+def _landmarks(
+    places: Artifacts, situation: Situation, params: SelectParams, budget_s: float, withheld: Collection[str]
+) -> list[Question]:
     """One accepted face a frame."""
     size = int(budget_s / max(params.seconds.landmarks, _SAMPLE_S_PER_FRAME))
     drawn = []
-    for frame in draw_frames(places, 2 * size, params.seed, "landmarks") if size else ():
+    for frame in draw_frames(places, 2 * size, params.seed, "landmarks", withheld) if size else ():
         accepted = [one for one in frame.detected if one.face_id in situation.sight_of]
         drawn += [(one, frame) for one in sorted(accepted, key=lambda one: lot(params.seed, one.face_id))[:1]]
     version = situation.model_version

@@ -26,7 +26,7 @@ def run(
     from faceloop.training.attributes.gathering import read_known
     from faceloop.training.attributes.training_heads import train_heads
 
-    known = read_known(faces, embeddings, assignments)
+    known = read_known(faces, embeddings, assignments, context.withheld.of("training"))
     with context.stopwatch.on("train"):
         outcome = train_heads(known, crops, attributes, params)
     report = Report(items_in=known.labels, published=outcome.used, rejected=outcome.dropped)

@@ -4,7 +4,7 @@ The built-in files store weights as int8 blocks that are de-quantised at every c
 refuses for YuNet). Folding does that once, in memory; what computes in integers is left to. Home of the `onnx` package.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import onnx
@@ -77,7 +77,8 @@ def _parse(model_bytes: bytes) -> onnx.ModelProto:
         raise ModelCorrupt(f"not an ONNX model ({error}); fetch the file again") from error
     if not model.graph.node:
         raise ModelCorrupt("ONNX model has no nodes; fetch the file again")
-    for tensor in _all_tensors(model.graph):
+    inside = [tensor for function in model.functions for tensor in _node_tensors(function.node)]
+    for tensor in [*_all_tensors(model.graph), *inside]:
         if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
             raise ModelCorrupt(
                 f"tensor {tensor.name!r} lies outside the ONNX file; only single-file models are accepted: "
@@ -90,7 +91,12 @@ def _all_tensors(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
     tensors = list(graph.initializer)
     for sparse in graph.sparse_initializer:
         tensors += [sparse.values, sparse.indices]
-    for node in graph.node:
+    return [*tensors, *_node_tensors(graph.node)]
+
+
+def _node_tensors(nodes: Iterable[onnx.NodeProto]) -> list[onnx.TensorProto]:
+    tensors: list[onnx.TensorProto] = []
+    for node in nodes:
         for attribute in node.attribute:
             tensors += [*([attribute.t] if attribute.HasField("t") else []), *attribute.tensors]
             for inner in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]:

@@ -7,6 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from facestore.errors import DataError
+from facestore.keys import keyring_near
+from facestore.sealedcolumns import columns_to_read, open_column, sealed_in
 from facestore.tables import table_files
 
 _ROWS_AT_ONCE = 16_384
@@ -19,7 +21,10 @@ def pieces(directory: Path, name: str, *columns: str) -> Iterator[pa.RecordBatch
             with pq.ParquetFile(path, page_checksum_verification=True) as table:
                 if missing := sorted(set(columns) - set(table.schema_arrow.names)):
                     raise DataError(f"{path} lacks {', '.join(missing)}; run the stage that wrote it again")
-                yield from table.iter_batches(batch_size=_ROWS_AT_ONCE, columns=list(columns))
+                schema = table.schema_arrow
+                ring = keyring_near(path) if sealed_in(schema) is not None else None
+                for batch in table.iter_batches(batch_size=_ROWS_AT_ONCE, columns=columns_to_read(schema, columns)):
+                    yield from open_column(pa.Table.from_batches([batch]), ring, columns).to_batches()
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{path} cannot be read ({error}); run the stage that wrote it again") from error
 

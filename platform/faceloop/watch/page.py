@@ -8,6 +8,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from faceloop.watch.metrics import HELP
 from faceloop.watch.runs import FOLDER, Change, RunReport, folder_of
 from facestore.ids import JsonValue, canonical_json
+from facestore.publish import write_whole
 
 PAGE, VALUES = "index.html", "report.json"
 
@@ -19,8 +20,8 @@ def write_report(root: Path, report: RunReport) -> Path:
     fields = {name: str(value) if name == "started_at" else value for name, value in asdict(report).items()}
     fields["tasks"] = [{**asdict(task), "started_at": task.started_at.isoformat()} for task in report.tasks]
     fields["started_at"] = report.started_at.isoformat()
-    _write_whole(folder / VALUES, canonical_json(_plain(fields)) + "\n")
-    _write_whole(folder / PAGE, render(report))
+    write_whole(folder / VALUES, canonical_json(_plain(fields)) + "\n")
+    write_whole(folder / PAGE, render(report))
     return folder / PAGE
 
 
@@ -78,9 +79,3 @@ def _plain(value: object) -> JsonValue:
             return value
         case _:
             raise TypeError(f"no JSON for {type(value)}")
-
-
-def _write_whole(path: Path, text: str) -> None:
-    waiting = path.with_name(path.name + ".partial")
-    waiting.write_text(text, encoding="utf-8")
-    waiting.rename(path)

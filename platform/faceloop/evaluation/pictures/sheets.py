@@ -1,6 +1,6 @@
 """Worst errors as contact sheets: two crops beside one another, their similarity under them, nobody's name."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +25,13 @@ class SheetPair:
     similarity: float
 
 
-def sheet_pairs(gold: Gold, pairs: PairList, *, lowest: bool, limit: int) -> tuple[SheetPair, ...]:
-    """The first or last pairs of a list, at most one for each face, so that one odd face does not fill the sheet."""
+def sheet_pairs(
+    gold: Gold, pairs: PairList, *, lowest: bool, limit: int, hidden: Collection[str] = ()
+) -> tuple[SheetPair, ...]:
+    """The first or last pairs of a list, at most one for each face, so that one odd face does not fill the sheet.
+
+    `hidden`: ids of faces that may be measured and not be shown.
+    """
     order = range(len(pairs) - 1, -1, -1) if lowest else range(len(pairs))
     seen: set[int] = set()
     chosen: list[SheetPair] = []
@@ -35,6 +40,8 @@ def sheet_pairs(gold: Gold, pairs: PairList, *, lowest: bool, limit: int) -> tup
         if len(chosen) == limit:
             break
         if first in seen or second in seen or not (gold.has_crop[first] and gold.has_crop[second]):
+            continue
+        if gold.face_ids[first] in hidden or gold.face_ids[second] in hidden:
             continue
         seen |= {first, second}
         one, other = gold.crops.read([first, second])

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -47,12 +48,18 @@ class Known:
     labels: int  # answers that came in
 
 
-def read_known(faces: Path, embeddings: Path, assignments: Path) -> Known:
+def read_known(
+    faces: Path, embeddings: Path, assignments: Path, withheld: Mapping[str, str] = MappingProxyType({})
+) -> Known:
     """Answers about faces that have a vector and a person; the others are counted by reason.
+
+    `withheld`: footage that may not be trained on, with the reason: its vectors are left out with their answers.
 
     Raises ContractMismatch where embeddings of several models lie together.
     """
-    vectors = read_columns(embeddings, "faces", FaceEmbedding, ("face_id", "contract_id", "embedding"))
+    vectors = read_columns(embeddings, "faces", FaceEmbedding, ("face_id", "footage_id", "contract_id", "embedding"))
+    held = pc.is_in(vectors["footage_id"], value_set=pa.array(sorted(withheld), pa.string()))
+    vectors, theirs = vectors.filter(pc.invert(held)), vectors.filter(held)
     vectors = vectors.sort_by("face_id")
     contracts = sorted(vectors["contract_id"].unique().to_pylist())
     if len(contracts) > 1:
@@ -64,10 +71,13 @@ def read_known(faces: Path, embeddings: Path, assignments: Path) -> Known:
     person_of = {row["face_id"]: row["identity_id"] for row in people if row["identity_id"] is not None}
     said = read_columns(assignments, "attributes", AttributeLabel, ("face_id", "name", "value")).to_pylist()
     has_vector = set(face_ids)
+    held_back = dict(zip(theirs["face_id"].to_pylist(), theirs["footage_id"].to_pylist(), strict=True))
     dropped: Counter[str] = Counter()
     answers = []
     for row in said:
-        if row["face_id"] not in has_vector:
+        if row["face_id"] in held_back:
+            dropped[withheld[held_back[row["face_id"]]]] += 1
+        elif row["face_id"] not in has_vector:
             dropped["no_embedding"] += 1
         elif row["face_id"] not in person_of:
             dropped["unknown_person"] += 1  # might be anybody of the test split

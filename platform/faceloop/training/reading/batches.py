@@ -23,6 +23,7 @@ from faceloop.training.reading.order import PerIdentity, Sampler, order_of
 from faceloop.training.reading.ring import Ring
 from faceloop.training.reading.steps import Place, Step, StepReader
 from facestore.errors import ConfigError, FaceloopError, StageError
+from facestore.seal import PayloadCodec
 from facestore.shards import ShardReader
 
 _AHEAD_PER_WORKER = 3
@@ -52,7 +53,8 @@ class TrainReader:
 
     `augmentation` None: pictures as they are stored. `workers` 0 reads in this process; workers stay between epochs
     and end with `close`, with the reader, or with this process. `start_method` spawn where forking is not safe.
-    `weights` (n,) by row: given out as the confidences of batches, in place of the labels'.
+    `weights` (n,) by row: given out as the confidences of batches, in place of the labels'. `payload` opens encrypted
+    pictures.
     Raises ConfigError when ranks or sampler cannot share out the batch, DataError for a split without labels,
     StoreError where there is no room for what `keep_decoded` asks.
     """
@@ -72,6 +74,7 @@ class TrainReader:
         is_pinned: bool = False,
         keep_decoded: KeepDecoded | None = None,
         weights: Float32Array | None = None,
+        payload: PayloadCodec | None = None,
     ) -> None:
         if batch_size < 1 or not 0 <= rank < world_size or batch_size % world_size:
             raise ConfigError(f"batch size {batch_size} cannot be shared by {world_size} ranks (this is rank {rank})")
@@ -80,7 +83,9 @@ class TrainReader:
                 f"a rank's {batch_size // world_size} samples must hold whole identities of "
                 f"{sampler.samples_per_identity}; change batch_size or samples_per_identity"
             )
-        shards = ShardReader(split_dir)
+        shards = ShardReader(split_dir, payload=payload)
+        if workers:
+            shards.check_files()  # once here, not once in every worker
         labels = read_labels(split_dir, shards)
         order = order_of(sampler, labels, batch_size=batch_size, seed=seed)
         part = batch_size // world_size

@@ -17,7 +17,6 @@ from faceloop.training.reading.randomness import generator_for
 from faceloop.training.reading.ring import PICTURE_BYTES, SIDE_PX, Blocks
 from faceloop.training.reading.shared_room import UInt8Array
 from facestore.errors import FaceloopError, ShardCorrupt
-from facestore.seal import payload_of
 from facestore.shards import ShardReader
 
 _AUGMENTATION = 4  # what a generator is for; 0 to 3 are the orders'
@@ -92,7 +91,7 @@ class StepReader:
             missing = [place for place in missing if not decoded.read_into(wanted[place], pixels[place])]
         for found, record in self.shards.sealed([wanted[place] for place in missing]):
             place, row = missing[found], wanted[missing[found]]
-            jpeg = payload_of(record, self.labels.digest_of(row), str(row))
+            jpeg = self.shards.picture_in(record, self.labels.digest_of(row), row)
             image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
             if image is None or image.shape != (SIDE_PX, SIDE_PX, 3):
                 raise ShardCorrupt(f"record {row}: no picture of {SIDE_PX} × {SIDE_PX}; run pack again")

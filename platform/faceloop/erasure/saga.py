@@ -1,0 +1,194 @@
+"""An erasure from its plan to its certificate: steps that are noted when they are done, and done again when cut off.
+
+The order matters. Nobody uses the faces first; then keys go, so that no copy can be read; then bytes, store by store;
+the catalogue follows, since its rows say where bytes are; references stay that keep the files from coming back. The
+search comes last, over everything, and the plan goes only after it found nothing.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from faceloop.erasure.certificate import Certificate, write_certificate
+from faceloop.erasure.copies import copies_of
+from faceloop.erasure.needles import Searched, search
+from faceloop.erasure.planning import ERASURES, PLAN, Plan, make_plan, plan_path, read_plan, write_plan
+from faceloop.erasure.stores import (
+    DeleteTask,
+    change_releases,
+    clear_copies,
+    clear_leftovers,
+    delete_tasks,
+    exchange_artifacts,
+    purge_catalogue,
+    remove_media,
+    shred_keys,
+)
+from faceloop.restriction.restricting import restrict
+from faceloop.restriction.subject import find_subject, read_situation
+from faceloop.runner import Workspace, hold
+from faceloop.stage import STAGES
+from facestore.auditlog import AuditLog
+from facestore.ciphers import Signer
+from facestore.erasures import Erasure, Erasures
+from facestore.errors import ErasureIncomplete
+from facestore.ids import JsonValue
+from facestore.refs import read_pepper, subject_ref
+
+Clock = Callable[[], datetime]
+_PATIENCE_S = 600.0
+ACTION = "erase"  # of the audit log
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What the world lends to an erasure."""
+
+    clock: Clock
+    delete_task: DeleteTask | None = None  # at the labelling server
+    also_source: bool = False  # remove the user's own files, too
+    signer: Signer | None = None  # of the certificate
+    search_too: Sequence[Path] = ()  # other folders where no byte may be left: of a server, of a database
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def begin(work: Workspace, text: str, *, by: str, reason: str, clock: Clock = utc_now) -> Plan:
+    """Find the subject, restrict it, keep the plan, write the erasure down. One that was begun is gone on with.
+
+    Raises what `find_subject` raises, DataError for a reason that is no code.
+    """
+    if (waiting := find_waiting(work, text)) is not None:
+        return waiting
+    with hold(work, "erase", wait_s=_PATIENCE_S):
+        restrict(work, text, by=by, reason=reason, now=clock())  # from here on nobody uses them
+        situation = read_situation(work)
+        plan = make_plan(work, situation, find_subject(situation, text))
+        write_plan(work.root, plan)
+        with erasures(work) as journal:
+            ref = subject_ref(read_pepper(work.root), plan.subject_id)
+            journal.begin(erasure_id=plan.erasure_id, subject_ref=ref, asked_by=by, reason=reason, at=clock())
+    return plan
+
+
+def find_waiting(work: Workspace, text: str) -> Plan | None:
+    """The plan of an erasure under way that `text` names: its id, or its subject's."""
+    for path in sorted((work.root / ERASURES).glob(f"*/{PLAN}")):
+        plan = read_plan(work.root, path.parent.name)
+        with erasures(work) as journal:
+            known = {one.erasure_id for one in journal.all() if one.state == "under_way"}
+        if plan.erasure_id in known and text in (plan.erasure_id, plan.subject_id, *plan.face_ids):
+            return plan
+    return None
+
+
+def go_on(work: Workspace, erasure_id: str, means: Means) -> Certificate:
+    """Do what is left of an erasure, up to its certificate. Whenever it was killed, it ends the same.
+
+    Raises ErasureIncomplete where bytes are found at the end: all steps are then done once more by the next call.
+    """
+    plan = read_plan(work.root, erasure_id)
+    with ExitStack() as held, erasures(work) as journal:
+        held.enter_context(hold(work, "erase", wait_s=_PATIENCE_S))
+        for stage in (*STAGES, "decisions"):  # no stage publishes what it read before
+            held.enter_context(hold(work, stage, wait_s=_PATIENCE_S))
+        for step, do in _steps(work, plan, means):
+            if step not in journal.find(erasure_id).steps:
+                journal.note_step(erasure_id, step, do(), at=means.clock())
+        found = search_everywhere(work, plan, means)
+        if found.held:
+            journal.forget_steps(erasure_id)
+            raise ErasureIncomplete(
+                f"{len(found.held)} files still hold something of the person, the first is {_shown(found, work.root)}; "
+                "close what has them open, then run `faceloop erase apply` again"
+            )
+        _bury(work, plan, journal)
+        written = write_certificate(
+            work,
+            plan,
+            journal.find(erasure_id),
+            found,
+            copies_of(work.root),
+            now=means.clock(),
+            signer=means.signer,
+        )
+        _audit(work, journal.find(erasure_id), written)
+        journal.end(erasure_id)
+        plan_path(work.root, erasure_id).unlink(missing_ok=True)
+    return written
+
+
+def _steps(work: Workspace, plan: Plan, means: Means) -> Iterator[tuple[str, Callable[[], JsonValue]]]:
+    yield "keys", lambda: shred_keys(work, plan)
+    yield "labelling", lambda: delete_tasks(work, plan, means.delete_task)
+    yield "media", lambda: remove_media(work, plan, also_source=means.also_source)
+    yield "artifacts", lambda: exchange_artifacts(work, plan)
+    yield "releases", lambda: change_releases(work, plan)
+    yield "leftovers", lambda: clear_leftovers(work, plan)
+    yield "copies", lambda: clear_copies(plan.search_for(), list(copies_of(work.root).folders))
+    yield "catalogue", lambda: purge_catalogue(work, plan)
+
+
+def search_everywhere(work: Workspace, plan: Plan, means: Means) -> Searched:
+    """Every file of every store that lies in a folder, but for the plan itself."""
+    shutil.rmtree(work.root / ERASURES / plan.erasure_id / "waiting", ignore_errors=True)
+    places = [work.root, *copies_of(work.root).folders, *means.search_too]
+    objects = work.external("objects")
+    if "://" not in objects or objects.startswith("file://"):
+        places.append(Path(objects.removeprefix("file://")))
+    passed = [plan_path(work.root, plan.erasure_id)]
+    source = work.external("source")
+    if "://" not in source:
+        passed.append(Path(source))  # the user's own; the certificate counts them
+    return search(places, plan.search_for(), but_for=passed)
+
+
+def _audit(work: Workspace, erasure: Erasure, written: Certificate) -> None:
+    """One entry an erasure: called again after a kill, it finds its own."""
+    log = AuditLog(work.ledger_url())
+    try:
+        if not any(entry.action == ACTION and entry.subject_ref == erasure.subject_ref for entry in log.entries()):
+            what: dict[str, JsonValue] = {
+                "erasure": erasure.erasure_id,
+                "faces": written.faces,
+                "reason": erasure.reason,
+            }
+            log.append(
+                who=erasure.asked_by, action=ACTION, purpose="erasure", subject_ref=erasure.subject_ref, what=what
+            )
+    finally:
+        log.close()
+
+
+def _bury(work: Workspace, plan: Plan, journal: Erasures) -> None:
+    pepper = read_pepper(work.root)
+    footage = [*plan.footage_ids, *plan.shared_footage_ids]
+    journal.bury(
+        footage_refs=[subject_ref(pepper, one) for one in footage],
+        face_refs=[subject_ref(pepper, one) for one in plan.face_ids],
+    )
+
+
+def _shown(found: Searched, root: Path) -> str:
+    """A place without what it might name: its first folder."""
+    first = Path(found.held[0])
+    return first.relative_to(root).parts[0] if first.is_relative_to(root) else "outside the root"
+
+
+@contextmanager
+def erasures(work: Workspace) -> Iterator[Erasures]:
+    journal = Erasures(work.ledger_url())
+    try:
+        yield journal
+    finally:
+        journal.close()
+
+
+def status(work: Workspace) -> list[Erasure]:
+    with erasures(work) as journal:
+        return journal.all()

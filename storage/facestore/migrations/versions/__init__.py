@@ -1,0 +1,1 @@
+"""Revisions of the catalogue's tables, oldest first by their numbers."""
