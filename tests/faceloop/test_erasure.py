@@ -223,6 +223,22 @@ def test_killed_at_any_step_and_called_again_it_ends_clean(
     assert of_others(work) == before
 
 
+def test_killed_before_its_plan_went_the_next_command_takes_the_plan_away(
+    work: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan holds names and windows of pictures: one that nobody goes on with may not stay."""
+    plan = begin(work, identity_of(work, 1), by="eve", reason="person_asked", clock=lambda: NOW)
+    kept = plan_path(work.root, plan.erasure_id).read_bytes()
+    go_on(work, plan.erasure_id, MEANS)
+    for erasure_id in (plan.erasure_id, "0" * 16):  # ended; and killed before it was written down
+        path = plan_path(work.root, erasure_id)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(kept)
+    other = begin(work, identity_of(work, 2), by="eve", reason="person_asked", clock=lambda: NOW)
+    plans = sorted((work.root / "erasures").glob("*/plan.json*"))
+    assert plans == [plan_path(work.root, other.erasure_id)]
+
+
 @pytest.mark.parametrize("call", ["complete_exchange", "end_exchange"])
 def test_killed_inside_the_exchange_of_artifacts_it_ends_clean(
     work: Workspace, monkeypatch: pytest.MonkeyPatch, call: str

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import mmap
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -53,12 +52,15 @@ def found_in(files: Iterator[Path], needles: Mapping[str, bytes]) -> dict[str, s
     """Which needles lie in which files, by the needle's name."""
     found: dict[str, set[str]] = {}
     for path in files:
-        if not path.is_file() or not path.stat().st_size:
+        if not path.is_file():
             continue
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            for name, needle in needles.items():
-                if content.find(needle) >= 0:
-                    found.setdefault(name, set()).add(path.name)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            continue  # a database that is in use makes and removes files beside it
+        for name, needle in needles.items():
+            if needle in content:
+                found.setdefault(name, set()).add(path.name)
     return found
 
 

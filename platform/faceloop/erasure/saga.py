@@ -66,6 +66,7 @@ def begin(work: Workspace, text: str, *, by: str, reason: str, clock: Clock = ut
     if (waiting := find_waiting(work, text)) is not None:
         return waiting
     with hold(work, "erase", wait_s=_PATIENCE_S):
+        _drop_old_plans(work)
         restrict(work, text, by=by, reason=reason, now=clock())  # from here on nobody uses them
         situation = read_situation(work)
         plan = make_plan(work, situation, find_subject(situation, text))
@@ -92,9 +93,10 @@ def go_on(work: Workspace, erasure_id: str, means: Means) -> Certificate:
 
     Raises ErasureIncomplete where bytes are found at the end: all steps are then done once more by the next call.
     """
-    plan = read_plan(work.root, erasure_id)
     with ExitStack() as held, erasures(work) as journal:
         held.enter_context(hold(work, "erase", wait_s=_PATIENCE_S))
+        _drop_old_plans(work)
+        plan = read_plan(work.root, erasure_id)  # none where another ended it while we waited
         for stage in (*STAGES, "decisions"):  # no stage publishes what it read before
             held.enter_context(hold(work, stage, wait_s=_PATIENCE_S))
         for step, do in _steps(work, plan, means):
@@ -121,6 +123,15 @@ def go_on(work: Workspace, erasure_id: str, means: Means) -> Certificate:
         journal.end(erasure_id)
         plan_path(work.root, erasure_id).unlink(missing_ok=True)
     return written
+
+
+def _drop_old_plans(work: Workspace) -> None:
+    """A plan holds what is searched for. One whose erasure ended, or was never written down, was left by a kill."""
+    with erasures(work) as journal:
+        under_way = {one.erasure_id for one in journal.all() if one.state == "under_way"}
+    for path in (work.root / ERASURES).glob(f"*/{PLAN}*"):
+        if path.parent.name not in under_way or path.name != PLAN:
+            path.unlink(missing_ok=True)
 
 
 def _steps(work: Workspace, plan: Plan, means: Means) -> Iterator[tuple[str, Callable[[], JsonValue]]]:
@@ -152,7 +163,8 @@ def _audit(work: Workspace, erasure: Erasure, written: Certificate) -> None:
     """One entry an erasure: called again after a kill, it finds its own."""
     log = AuditLog(work.ledger_url())
     try:
-        if not any(entry.action == ACTION and entry.subject_ref == erasure.subject_ref for entry in log.entries()):
+        written_down = (entry.what.get("erasure") for entry in log.entries() if entry.action == ACTION)
+        if erasure.erasure_id not in written_down:
             what: dict[str, JsonValue] = {
                 "erasure": erasure.erasure_id,
                 "faces": written.faces,

@@ -41,12 +41,20 @@ def shred_keys(work: Workspace, plan: Plan) -> JsonValue:
     return {"encrypted": True, "keys": shredded}
 
 
+_BUCKET = (
+    "every version of the media was removed from the bucket, which was not searched; what its replicas and unfinished "
+    "uploads hold goes by its own rules (`faceloop store sweep --remove` takes back old uploads)"
+)
+
+
 def delete_tasks(work: Workspace, plan: Plan, delete: DeleteTask | None) -> JsonValue:
     """Tasks with their annotations, predictions and drafts go from the labelling server, by its API."""
     if not plan.tasks:
         return {"tasks": 0}
     if delete is None:
-        return {"tasks": 0, "left": len(plan.tasks), "then": "no labelling server was named; delete these tasks there"}
+        named = ", ".join(f"{task_id} of project {project}" for project, task_id in sorted(plan.tasks))
+        then = f"no labelling server was named; delete there these tasks, and pictures uploaded with them: {named}"
+        return {"tasks": 0, "left": len(plan.tasks), "then": then}
     for _, task_id in plan.tasks:
         delete(task_id)
     return {"tasks": len(plan.tasks), "projects": len({project for project, _ in plan.tasks})}
@@ -69,6 +77,7 @@ def remove_media(work: Workspace, plan: Plan, *, also_source: bool) -> JsonValue
         "of_others_too": len(plan.shared_footage_ids),
         "source_files_removed": removed,
         "source_files_left": len(plan.locations) - removed,
+        **({"then": _BUCKET} if work.external("objects").startswith("s3://") else {}),
     }
 
 
