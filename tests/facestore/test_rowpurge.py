@@ -57,20 +57,20 @@ def test_a_purged_row_is_in_no_byte_of_a_sqlite_catalogue_and_its_guards_stand(t
 
 
 @pytest.mark.integration
-def test_a_purged_row_is_in_no_byte_of_a_postgresql_data_folder_and_its_guards_stand(postgres_url: str) -> None:
-    engine = create_engine(postgres_url)
+def test_a_purged_row_is_in_no_byte_of_a_postgresql_data_folder_and_its_guards_stand(own_postgres_url: str) -> None:
+    engine = create_engine(own_postgres_url)
     with engine.connect() as connection:
         folder = Path(str(connection.scalar(text("SHOW data_directory"))))
     engine.dispose()
-    check(postgres_url, folder)
+    check(own_postgres_url, folder)
 
 
 @pytest.mark.integration
-def test_without_compacting_a_server_keeps_the_bytes_of_a_purged_row(postgres_url: str) -> None:
-    write(postgres_url)
-    engine = create_engine(postgres_url)
+def test_without_compacting_a_server_keeps_the_bytes_of_a_purged_row(own_postgres_url: str) -> None:
+    write(own_postgres_url)
+    engine = create_engine(own_postgres_url)
     with engine.connect() as connection:
         folder = Path(str(connection.scalar(text("SHOW data_directory"))))
     engine.dispose()
-    purge_rows(postgres_url, [GOES])
+    purge_rows(own_postgres_url, [GOES])
     assert files_with(folder, GOES)  # the control: a DELETE is no erasure

@@ -29,7 +29,7 @@ def secrets_of(place: Place) -> dict[str, str]:
 def vectors_of(loop: Loop, faces: int) -> dict[str, bytes]:
     """The bytes of some vectors as they lie in a table, and as base64 would carry them."""
     found: dict[str, bytes] = {}
-    rows = read_table(loop.work().path("embeddings"), "embeddings", FaceEmbedding)
+    rows = read_table(loop.work().path("embeddings"), "faces", FaceEmbedding)
     for row in islice(rows, faces):
         raw = np.asarray(row.embedding, dtype=np.float32).tobytes()[:48]
         found[f"vector of {row.face_id[:8]}"] = raw

@@ -108,6 +108,7 @@ def test_nothing_secret_and_no_name_came_out_of_the_turn(turned: Turned) -> None
     needles |= vectors_of(loop, faces=20) | {"a name": NAME.encode()}
     at_home = found_in(iter([place.folder / "keys.json", *place.root.glob("ledger.sqlite3*")]), needles)
     assert {"webhook", "fernet", "a name"} <= set(at_home)
+    assert sum(name.startswith("vector of") for name in needles) == 40
     files = list(places_of_leaks(place))
     assert sum(path.suffix == ".log" for path in files) > 20
     assert found_in(iter(files), needles) == {}
