@@ -4,6 +4,7 @@ DEMO ?= data/demo
 LABELS ?= data/label-studio
 LABELS_PORT ?= 8080
 LOOP ?= data/loop
+S3 ?=
 COMPILE = $(PY)/uv pip compile -q --generate-hashes --no-annotate --python-version 3.11 \
 	--python-platform x86_64-manylinux_2_28 --custom-compile-command "make lock"
 
@@ -20,7 +21,7 @@ demo: env
 	$(PY)/faceloop flow $(DEMO)/sample-footage --root $(DEMO) --truth $(DEMO)/sample-footage/truth.json
 
 up: env
-	$(PY)/faceloop operate up --folder $(LOOP)
+	$(PY)/faceloop operate up --folder $(LOOP) $(if $(S3),--s3)
 
 down: env
 	$(PY)/faceloop operate down --folder $(LOOP)

@@ -2,13 +2,15 @@
 
 Peers: the same flow that decodes in the worker itself, and on a root that is not encrypted, in turn. Hashing cannot be
 left out; the time inside sha256 is taken in the run itself. CPU seconds of all processes count, since other work may
-run on the machine. Run: `python -m benchmarks.protection_cost [--rounds 3]`.
+run on the machine; the order changes from round to round, and a first flow that does not count fills the caches.
+Run: `python -m benchmarks.protection_cost [--rounds 3] [--footage FOLDER [--photos 600]]`.
 """
 
 import argparse
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -61,17 +63,33 @@ def flow(source: Path, root: Path, *settings: str, environ: dict[str, str]) -> R
     )
 
 
+def first_files(folder: Path, files: int, target: Path) -> Path:
+    """The first so many files of a folder tree, by name, copied below `target`."""
+    for path in sorted(path for path in folder.rglob("*") if path.is_file())[:files]:
+        place = target / path.relative_to(folder)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, place)
+    return target
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--footage", type=Path, help="a folder instead of the sample footage")
+    parser.add_argument("--photos", type=int, help="the first so many files of the folder, by name")
+    asked = parser.parse_args()
     environ = os.environ | {"FACELOOP_MASTER_KEY": b64encode(os.urandom(32)).decode(), "OMP_NUM_THREADS": "1"}
     found: dict[str, list[Run]] = {"neither": [], "decoding apart": [], "apart and sealed": []}
     with tempfile.TemporaryDirectory(prefix="faceloop-cost-") as scratch:
-        source = Path(scratch, "footage")
-        subprocess.run([FACELOOP, "sample-footage", str(source)], check=True, capture_output=True)
-        for number in range(rounds):
-            for name, runs in found.items():
+        source = asked.footage or Path(scratch, "footage")
+        if asked.footage is None:
+            subprocess.run([FACELOOP, "sample-footage", str(source)], check=True, capture_output=True)
+        elif asked.photos is not None:
+            source = first_files(source, asked.photos, Path(scratch, "some"))
+        flow(source, Path(scratch, "first"), environ=environ)
+        for number in range(asked.rounds):
+            turned = list(found.items())[number % len(found) :] + list(found.items())[: number % len(found)]
+            for name, runs in turned:
                 root = Path(scratch, f"{name.replace(' ', '-')}-{number}")
                 if name == "apart and sealed":
                     command = [FACELOOP, "keys", "init", "--root", str(root)]

@@ -1,4 +1,4 @@
-"""Airflow Dag: a person is no longer used, after approval, with a certificate."""
+"""Airflow Dag: a person is erased, after approval, with a certificate."""
 
 from datetime import UTC, datetime
 
@@ -11,22 +11,23 @@ from facedags.endings import announce, report
 from facedags.forms import SUBJECT
 
 DOC = """
-### Stop using a person
+### Erase a person
 
 Finds what holds the person, asks somebody to approve, then takes the person out of labels, questions and the releases
-to come, and writes a certificate. It restricts processing; it does not yet erase bytes, and the certificate says what
-still holds them. Ids and counts only: names stay in the decision log.
+to come, removes every byte of them, looks that none is left, and writes a certificate. It cannot be taken back. Ids and
+counts only: names stay in the decision log, until they go with the person.
 
 * **Rejected or not answered in time**: nothing is changed.
-* **Approved**: labels and the packed release are made anew without the person at once. The new release is promoted by
-  `release_and_train`, like any other.
-* **Run twice**: safe; what stands already is not said again.
+* **Approved**: labels and the packed release are made anew without the person, then `faceloop erase apply` runs. The
+  new release is promoted by `release_and_train`, like any other.
+* **Killed, cleared or retried**: the erasure goes on where it was; one that is done gives its certificate again.
 """
 SUBJECT_ID = "{{ params.subject }}"
+FOUND_ID = "{{ ti.xcom_pull(task_ids='find')['subject'] }}"  # a name no longer leads to somebody who is erased
 
 with DAG(
     "erase_subject",
-    description="A person is no longer used; with a certificate",
+    description="A person is erased; with a certificate",
     doc_md=DOC,
     schedule=None,
     start_date=datetime(2025, 1, 1, tzinfo=UTC),
@@ -37,17 +38,16 @@ with DAG(
     tags=["faceloop", "privacy"],
 ) as dag:
     find = command("find", ["restrict", "find", "--", SUBJECT_ID], leave_out=["face_ids", "alike_face_ids"])
-    approve = approval("Stop using this person?", figures="find")
-    apply = command(
-        "apply", ["restrict", "apply", f"--by={approve.who}", "--reason={{ params.reason }}", "--", SUBJECT_ID]
-    )
+    approve = approval("Erase this person for good?", figures="find")
+    said = [f"--by={approve.who}", "--reason={{ params.reason }}"]
+    apply = command("apply", ["restrict", "apply", *said, "--", SUBJECT_ID])
     decisions = command("decisions", ["decisions", "export"])
     cluster = command("cluster", ["run", "cluster", "--wait=600"])
     identify = command("identify", ["run", "identify", "--wait=600"])
     pack = command("pack", ["run", "pack", "--wait=600"])
-    certificate = command("certificate", ["restrict", "certificate", "--", SUBJECT_ID])
+    erase = command("erase", ["erase", "apply", "--yes", *said, "--", FOUND_ID])
 
-    find >> approve.task >> apply >> decisions >> cluster >> identify >> pack >> certificate
+    find >> approve.task >> apply >> decisions >> cluster >> identify >> pack >> erase
     apply >> announce("decisions", DECISIONS)
     identify >> announce("labels", LABELS)
     report(after=[find, apply, pack])

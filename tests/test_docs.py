@@ -83,6 +83,10 @@ def _make_targets() -> set[str]:
     return set(re.findall(r"^([a-z-]+):", _text(ROOT / "Makefile"), re.MULTILINE))
 
 
+def _make_variables() -> set[str]:
+    return set(re.findall(r"^([A-Z0-9_]+) \?=", _text(ROOT / "Makefile"), re.MULTILINE))
+
+
 @cache
 def _options() -> dict[str, set[str]]:
     """Each command, one of a group as `group command`, with its options as the parser knows them."""
@@ -115,7 +119,9 @@ def test_named_commands_exist_with_their_options(doc: Path) -> None:
     for words in _commands(doc):
         match words[0]:
             case "make":
-                assert set(words[1:]) <= targets, words
+                settings = {word.partition("=")[0] for word in words[1:] if "=" in word}
+                assert {word for word in words[1:] if "=" not in word} <= targets, words
+                assert settings <= _make_variables(), words
             case "faceloop":
                 command = _named_command(words)
                 is_group = any(name.startswith(f"{command} ") for name in options)

@@ -20,8 +20,8 @@ from faceloop.footage.source_manifest import UNSTATED, Acquisition
 from faceloop.params import StageParams, Tree, section
 from facestore.consentbasis import NO_MATERIAL, Basis, Material, Reader, Withheld, basis_now, read_basis
 from facestore.consenting import Purpose, consents_named
-from facestore.erasures import is_erased
-from facestore.errors import ConsentRefused, DataError
+from facestore.erasures import has_erased, is_erased
+from facestore.errors import ConfigError, ConsentRefused, DataError
 from facestore.records import Cluster, Face, Footage, ReleaseSample, TrackletTemplate
 from facestore.refs import PEPPER, PEPPER_FILE, read_pepper, subject_ref
 from facestore.tables import read_columns
@@ -145,8 +145,13 @@ def batch_key_parts(stage: str, basis: Basis) -> dict[str, str]:
 
 
 def erased_among(url: str, root: Path, footage_ids: Collection[str]) -> set[str]:
-    """Those of the footage that was erased and must not come in again. A root without a pepper never erased any."""
+    """Those of the footage that was erased and must not come in again.
+
+    Raises ConfigError where files were erased and the pepper is gone: then nobody can tell which.
+    """
     if not os.environ.get(PEPPER) and not (root / PEPPER_FILE).is_file():
+        if has_erased(url):
+            raise ConfigError(f"files were erased here and {PEPPER_FILE} of the root is gone; put it back, or {PEPPER}")
         return set()
     pepper = read_pepper(root)
     named = {subject_ref(pepper, footage_id): footage_id for footage_id in footage_ids}

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faceloop.params import Tree, section
-from faceloop.stages.embed import Params as EmbedParams
 from faceloop.vision.models import embedding_contract
 from faceloop.vision.packs import BUILTIN, KEPT_PREFIX, PROMOTED
 from facestore.errors import StoreError
@@ -85,6 +84,8 @@ def _spelled(tree: Tree, pack: str, places: ModelPlaces) -> str:
 
 
 def _contract(tree: Tree, pack: str) -> str:
+    from faceloop.stages.embed import Params as EmbedParams  # brings Numba and Faiss, 0.6 s of every command's start
+
     model = section(tree, "embed", EmbedParams).model.model_copy(update={"pack": pack})
     return embedding_contract(model.load(), precision=model.precision).contract_id
 

@@ -12,7 +12,7 @@ import numpy as np
 from faceloop.footage.apart import read_photo_apart, read_video_apart
 from faceloop.footage.decode import Picture as Frame
 from faceloop.footage.decode import PictureSizes, Tally
-from faceloop.footage.limits import DecoderLimits
+from faceloop.footage.limits import DecoderLimits, limits_of_detect
 from faceloop.footage.sampling import SamplingParams
 from faceloop.redaction import Covers, covered, covers_of
 from faceloop.runner import Workspace
@@ -48,6 +48,7 @@ class QuestionPictures:
     def __init__(self, work: Workspace, look: FrameLook | None = None) -> None:
         self._work = work
         self._look = look or FrameLook()
+        self._limits = limits_of_detect(work.tree)
         self._crops = CropReader(work.path("crops"))
         self._covers: Covers | None = None
         self._crop_keys: dict[str, str] | None = None  # face → key of its own crop, or of its tracklet's best one
@@ -116,9 +117,9 @@ class QuestionPictures:
             try:
                 path = held.enter_context(store.local(media_key(footage_id)))
                 frames = (
-                    iter([read_photo_apart(path, DecoderLimits())])
+                    iter([read_photo_apart(path, self._limits)])
                     if kind == "image"
-                    else _video(path, rotation, self._work.threads, self._look.long_side_px)
+                    else _video(path, rotation, self._limits, self._work.threads, self._look.long_side_px)
                 )
                 for picture, frame in _nearest_in_time(frames, wanted):
                     yield picture, self._encoded(picture, frame)
@@ -177,9 +178,9 @@ def _nearest_in_time(frames: Iterator[Frame], wanted: Sequence[FramePicture]) ->
     yield from ((picture, before) for picture in waiting[place:])
 
 
-def _video(path: Path, rotation: int, threads: int, long_side_px: int) -> Iterator[Frame]:
+def _video(path: Path, rotation: int, limits: DecoderLimits, threads: int, long_side_px: int) -> Iterator[Frame]:
     sizes = PictureSizes(always_px=(long_side_px,))
-    return read_video_apart(path, _EVERY_FRAME, rotation, Tally(), sizes=sizes, limits=DecoderLimits(), threads=threads)
+    return read_video_apart(path, _EVERY_FRAME, rotation, Tally(), sizes=sizes, limits=limits, threads=threads)
 
 
 def _crop_keys(faces: Path) -> dict[str, str]:

@@ -18,6 +18,7 @@ from faceloop.progress import ProgressReporter
 from faceloop.review_params import ReviewParams
 from faceloop.stage import STAGES, Context, Report, Stage, Stopwatch, load_stage
 from faceloop.stage_inputs import Plan, input_manifest, refuse_mixed_runs, source_digest
+from faceloop.vision.allowed import ModelListParams, allow_only
 from facestore.consentbasis import prove
 from facestore.diskfaults import disk_faults
 from facestore.errors import ConfigError, ConsentChanged, StageError
@@ -87,7 +88,8 @@ def open_workspace(root: Path | None, tree: Tree, *, threads: int, progress: Pro
     section(tree, "review", ReviewParams)
     section(tree, "loop", LoopParams)
     section(tree, "consent", consent_gate.ConsentParams)
-    known = {"root", "paths", "decisions", "review", "loop", "consent", *STAGES}
+    allow_only(section(tree, "models", ModelListParams))
+    known = {"root", "paths", "models", "decisions", "review", "loop", "consent", *STAGES}
     if unknown := sorted(str(name) for name in set(tree) - known):
         raise ConfigError(f"params have unknown sections {unknown}; known are {sorted(known)}")
     if not isinstance(tree.get("root"), str):

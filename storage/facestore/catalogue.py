@@ -65,16 +65,20 @@ def open_catalogue(url: str, what: str) -> Engine:
 
 
 def connected(url: str, what: str) -> Engine:
-    """The engine at `url`, whatever tables are there: for who changes or copies them. Raises StoreError."""
+    """The engine at `url`, whatever tables are there: for who changes or copies them. Raises StoreError.
+
+    Its errors hold no values of rows: these name people, or are keys, and errors are logged.
+    """
     if url.startswith(_SQLITE_FILE) and url not in _IN_MEMORY:
         Path(url.removeprefix(_SQLITE_FILE)).parent.mkdir(parents=True, exist_ok=True)
     with _database(f"open the {what} at {_without_password(url, what)}"):
         if url in _IN_MEMORY:
-            engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+            in_one_place = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
+            engine = create_engine("sqlite://", hide_parameters=True, **in_one_place)
         elif url.startswith("sqlite"):
-            engine = create_engine(_parsed(url))
-        else:
-            engine = create_engine(url, pool_pre_ping=True)  # a server that was started anew is not noticed else
+            engine = create_engine(_parsed(url), hide_parameters=True)
+        else:  # a server that was started anew is not noticed without the ping
+            engine = create_engine(url, pool_pre_ping=True, hide_parameters=True)
         if engine.dialect.name == "sqlite":
             _tune_sqlite(engine)
     return engine
@@ -196,11 +200,16 @@ def _without_password(url: str, what: str) -> str:
         ) from None
 
 
+def _without_values(said: str) -> str:
+    """PostgreSQL tells a failing row behind DETAIL."""
+    return "\n".join(line for line in said.splitlines() if not line.lstrip().startswith("DETAIL:"))
+
+
 @contextmanager
 def _database(doing: str) -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:
-        raise StoreError(f"cannot {doing}: {error}") from error
+        raise StoreError(f"cannot {doing}: {_without_values(str(error))}") from error
     except ImportError as error:
         raise StoreError(f"cannot {doing}: {error}; install the database's driver") from error

@@ -186,17 +186,21 @@ def refusal(standing: Standing | None, at: datetime) -> DropReason:
 
 
 def insert_events(session: Session, events: Iterable[ConsentEvent]) -> int:
-    """Write those that are new in the caller's transaction, in their order. Raises what `Consents.append` raises."""
+    """Write those that are new in the caller's transaction, in their order. Raises what `Consents.append` raises.
+
+    A consent as it was given before it was last changed or taken back is old news and not written: a list that an
+    office imports once more, under another account say, brings back nothing that was withdrawn meanwhile.
+    """
     wanted = {event.event_id: event for event in events}
     known: set[str] = set()
     for some in _blocks(wanted):
         known.update(session.scalars(select(_EventRow.event_id).where(_EventRow.event_id.in_(some))))
-    subjects = {
-        name: found.last.subject_ref
-        for name, found in standings(session, {event.consent_id for event in wanted.values()}).items()
+    last = {
+        name: found.last for name, found in standings(session, {event.consent_id for event in wanted.values()}).items()
     }
-    new = [event for event in wanted.values() if event.event_id not in known]
-    for event in new:
+    subjects = {name: found.subject_ref for name, found in last.items()}
+    written = 0
+    for event in [event for event in wanted.values() if event.event_id not in known]:
         check_id(event)
         if event.kind == "withdrawn" and event.consent_id not in subjects:
             raise DataError(f"consent {event.consent_id} was never given; nothing was written: name one that was")
@@ -204,6 +208,11 @@ def insert_events(session: Session, events: Iterable[ConsentEvent]) -> int:
             raise DataError(
                 f"consent {event.consent_id} is another subject's; nothing was written: give this one its own id"
             )
+        before = last.get(event.consent_id)
+        if event.kind == "given" and before is not None and event.said_at < before.said_at:
+            continue
+        last[event.consent_id] = event
+        written += 1
         session.execute(insert(_EventRow), [as_row(event)])
         allowed: list[Mapping[str, object]] = [
             {"allowance_id": f"{event.event_id}:{purpose}", "event_id": event.event_id, "purpose": purpose}
@@ -211,7 +220,7 @@ def insert_events(session: Session, events: Iterable[ConsentEvent]) -> int:
         ]
         if allowed:
             session.execute(insert(_PurposeRow), allowed)
-    return len(new)
+    return written
 
 
 def _blocks(ids: Iterable[str]) -> Iterator[list[str]]:

@@ -43,7 +43,9 @@ class FolderCopies:
     def take(self, sha256: str, size_bytes: int, to: Path) -> bool:
         for path in self._candidates(sha256, size_bytes):
             try:
-                if self._hashes.setdefault(path, file_sha256(path)) != sha256:
+                if path not in self._hashes:
+                    self._hashes[path] = file_sha256(path)
+                if self._hashes[path] != sha256:
                     continue
                 shutil.copyfile(path, to)
                 if file_sha256(to) == sha256:

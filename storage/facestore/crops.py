@@ -1,6 +1,7 @@
 """Crop stores: one LMDB a batch with, for each best shot, the aligned crop and a wider one for people to look at."""
 
 from collections.abc import Collection
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -10,7 +11,7 @@ from facestore.images import UInt8Array, decode_jpeg, encode_jpeg
 from facestore.keys import KeyRing, keyring_near
 from facestore.lmdbfile import LmdbReader, LmdbWriter, Stamp
 from facestore.publish import read_manifest
-from facestore.seal import PayloadCodec, close_payload, open_payload, unseal
+from facestore.seal import PayloadCodec, close_payload, is_closed, open_payload, unseal
 
 CropKind = Literal["aligned", "context"]
 CROPS_FILE = "crops.lmdb"
@@ -39,6 +40,11 @@ class CropWriter:
         if not isinstance(self._payload, KeyRing) or len(self._waiting) >= _WAITING:
             self._flush()
 
+    def copy(self, face_id: str, crop_key: str, crops: "CropReader") -> None:
+        """Take over both crops of a face from another batch of the same root, to the byte. Raises ShardCorrupt."""
+        for kind in _PREFIX:
+            self._lmdb.put(_key(kind, face_id), crops.record(kind, crop_key))
+
     def _flush(self) -> None:
         if isinstance(self._payload, KeyRing):
             self._payload.prepare({face_id for _, face_id, _ in self._waiting})
@@ -61,6 +67,28 @@ class CropWriter:
         self._lmdb.__exit__(kind, error, trace)
 
 
+def has_plain_crops(path: Path) -> bool:
+    """Whether a crop store holds crops that are not sealed. One writer wrote it: its first record tells."""
+    return any(not is_closed(unseal(record, key.decode())[0]) for key, record in islice(LmdbReader(path).items(), 1))
+
+
+def seal_crops(path: Path, to: Path, ring: KeyRing) -> int:
+    """Write a crop store anew, each crop sealed that was not; returns how many. Raises ShardCorrupt, StoreError."""
+    ring.prepare({key.decode().partition(":")[2] for key, _ in LmdbReader(path).items()})
+    kind_of = {prefix: kind for kind, prefix in _PREFIX.items()}
+    sealed = 0
+    with LmdbWriter(to) as writer:
+        for key, record in LmdbReader(path).items():
+            name = key.decode()
+            header, payload = unseal(record, name)
+            if not is_closed(header):
+                face_id = name[2:]
+                record = close_payload(ring, face_id, kind_of[name[:2]], header, bytes(payload))
+                sealed += 1
+            writer.put(key, record)
+    return sealed
+
+
 class CropReader:
     """Reads crops of an artifact by their key `BATCH/FACE_ID`.
 
@@ -79,24 +107,43 @@ class CropReader:
 
     def jpeg(self, kind: CropKind, crop_key: str) -> bytes:
         """The stored JPEG, hash checked; raises ShardCorrupt, StoreError where it is encrypted and no key was given."""
+        face_id = crop_key.partition("/")[2]
+        header, payload = unseal(self._stored(kind, crop_key), crop_key)
+        return bytes(open_payload(self._payload, face_id, kind, header, payload))
+
+    def record(self, kind: CropKind, crop_key: str) -> bytes:
+        """A crop as it is stored, closed where its root is encrypted. Raises ShardCorrupt, also for a changed byte."""
+        record = self._stored(kind, crop_key)
+        unseal(record, crop_key)
+        return record
+
+    def _stored(self, kind: CropKind, crop_key: str) -> bytes:
         batch, _, face_id = crop_key.partition("/")
         if batch not in self._stores:
             told = self._files.get(f"{batch}/{CROPS_FILE}")
             stamp = None if told is None else Stamp(size_bytes=told[0], sha256=told[1])
             self._stores[batch] = LmdbReader(self._dir / batch / CROPS_FILE, stamp)
-        header, payload = unseal(self._stores[batch].get(_key(kind, face_id)), crop_key)
-        return bytes(open_payload(self._payload, face_id, kind, header, payload))
+        return self._stores[batch].get(_key(kind, face_id))
 
     def image(self, kind: CropKind, crop_key: str) -> UInt8Array:
         """The crop as RGB uint8 (h, w, 3)."""
         return decode_jpeg(self.jpeg(kind, crop_key))
 
     def shredded(self, kind: CropKind, crop_keys: Collection[str]) -> set[str]:
-        """Those crops that nobody can read any more, because their key was destroyed."""
+        """Those crops that nobody can read any more, because their key was destroyed. Raises StoreError where keys are
+        missing that never were."""
         if not isinstance(self._payload, KeyRing):
             return set()
         known = self._payload.known(key.partition("/")[2] for key in crop_keys)
-        return {key for key in crop_keys if key.partition("/")[2] not in known and not self._is_readable(kind, key)}
+        without = {key for key in crop_keys if key.partition("/")[2] not in known}
+        gone = {key for key in without if not self._is_readable(kind, key)}
+        self._payload.destroyed({key.partition("/")[2] for key in gone})
+        return gone
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether the root of these crops is encrypted."""
+        return isinstance(self._payload, KeyRing)
 
     def _is_readable(self, kind: CropKind, crop_key: str) -> bool:
         """One that was written before its root was encrypted needs no key."""

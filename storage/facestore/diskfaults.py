@@ -10,8 +10,8 @@ _OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
 
 
 @contextmanager
-def disk_faults(doing: str) -> Iterator[None]:
-    """Raises StoreError, which names what could not be done, for an OSError that is the disk's; others pass.
+def disk_faults(doing: str, then: str = "nothing of it was published: make room, then run again") -> Iterator[None]:
+    """Raises StoreError, which names what could not be done and what then, for an OSError that is the disk's.
 
     What was being written is lost by then. An fsync that failed is never tried again, since the kernel may have dropped
     the bytes and called them clean (Rebello et al., "Can Applications Recover from fsync Failures?", 2020): it is
@@ -22,4 +22,4 @@ def disk_faults(doing: str) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _OF_THE_DISK:
             raise
-        raise StoreError(f"cannot {doing}: {error}; nothing of it was published: make room, then run again") from error
+        raise StoreError(f"cannot {doing}: {error}; {then}") from error

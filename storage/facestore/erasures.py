@@ -155,6 +155,11 @@ class Erasures:
         with reading(self._engine, "look for erased footage") as session:
             return known_ids(session, _FootageRow.ref, refs)
 
+    def has_footage(self) -> bool:
+        """Whether any file was ever erased."""
+        with reading(self._engine, "look for erased footage") as session:
+            return session.scalars(select(_FootageRow.ref).limit(1)).first() is not None
+
     def close(self) -> None:
         self._engine.dispose()
 
@@ -167,5 +172,14 @@ def is_erased(url: str, refs: Collection[str]) -> set[str]:
     erasures = Erasures(url)
     try:
         return erasures.erased_footage(refs)
+    finally:
+        erasures.close()
+
+
+def has_erased(url: str) -> bool:
+    """Whether any file was ever erased from the catalogue at `url`. Raises StoreError."""
+    erasures = Erasures(url)
+    try:
+        return erasures.has_footage()
     finally:
         erasures.close()

@@ -2,7 +2,8 @@
 
 FaceloopError
 ├── ConfigError          params or a manifest of settings is wrong: key, value, allowed range
-│   └── LicenceRefused   a model pack whose licence was not accepted
+│   ├── LicenceRefused   a model pack whose licence was not accepted
+│   └── ModelNotAllowed  a model file that is not on the list of those that may be loaded
 ├── StageError           a stage cannot run: missing input, mixed runs
 │   ├── InputsNotReady   an input was not made yet, or is being made anew
 │   ├── ConsentRefused   what it reads may not be used for its purpose
@@ -37,6 +38,10 @@ class ConfigError(FaceloopError):
 
 class LicenceRefused(ConfigError):
     """The model pack's licence needs an explicit acceptance in the params."""
+
+
+class ModelNotAllowed(ConfigError):
+    """A model file's sha256 is not among those that the params allow; it was not opened by any engine."""
 
 
 class NotCalibrated(ConfigError):

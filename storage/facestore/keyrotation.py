@@ -9,7 +9,8 @@ from pathlib import Path
 
 from facestore.ciphers import fingerprint
 from facestore.errors import ConfigError
-from facestore.keys import KeyRing, read_marker, without_old, write_marker
+from facestore.keymarker import read_marker, without_old, write_marker
+from facestore.keys import KeyRing
 
 
 def rotate(root: Path, *, new_key: bytes, new_key_file: Path | None, environ: Mapping[str, str]) -> int:
@@ -19,8 +20,13 @@ def rotate(root: Path, *, new_key: bytes, new_key_file: Path | None, environ: Ma
     or a key is not at hand.
     """
     marker, new_id = read_marker(root), fingerprint(new_key)
-    if new_id == marker.master_id:
-        return 0  # a rotation that ended
+    if new_id == marker.master_id:  # a rotation that ended, or was killed before it emptied the key store's journal
+        ring = KeyRing(root, environ)
+        try:
+            ring.purge()
+        finally:
+            ring.close()
+        return 0
     if marker.new_master_id not in (None, new_id):
         raise ConfigError(f"a rotation to master key {marker.new_master_id} was begun; end that one first")
     if new_key_file is not None and new_key_file.resolve().is_relative_to(root.resolve()):

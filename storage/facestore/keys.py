@@ -5,15 +5,13 @@ key* wraps data keys and lives outside the root; a *key ring* is both for one ro
 `encryption.json`, which says where its data keys are; without that file everything is as it was.
 """
 
-import json
 import os
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facestore.errors import ConfigError, DataError, KeyShredded
-from facestore.ids import canonical_json
+from facestore.errors import ConfigError, DataError, KeyShredded, StoreError
+from facestore.keymarker import KEYS_URL, MARKER, Marker, keys_url, read_marker, write_marker
 from facestore.secretkeys import MASTER_KEY, NEW_MASTER_KEY, read_secret
 
 if TYPE_CHECKING:
@@ -22,24 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["MARKER", "KeyRing", "KeyShredded", "Marker", "init_keyring", "keyring_near", "open_keyring", "read_marker"]
 
-MARKER = "encryption.json"
-KEYS_URL = "FACELOOP_KEYS"
 DEFAULT_KEYS = "keys.sqlite3"
-_FORMAT = 1
 _PAYLOAD_VERSION = "1"
 _CACHED_KEYS = 1 << 17  # opened in memory; about 100 MB at most
 _AHEAD = 512  # keys that one question reads
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Marker:
-    """What `encryption.json` says: nothing secret."""
-
-    keys: str  # URL, or a path relative to the root
-    master_id: str  # fingerprint of the master key
-    key_file: str | None  # where the master key is, unless the environment says
-    new_master_id: str | None = None  # while keys are wrapped anew
-    new_key_file: str | None = None
 
 
 class KeyRing:
@@ -136,6 +120,21 @@ class KeyRing:
         """Those owners that have a key."""
         return set(self._opened().find(set(face_ids)))
 
+    def destroyed(self, owner_ids: Collection[str]) -> set[str]:
+        """Those owners whose key was destroyed.
+
+        Raises StoreError where more have none than were ever destroyed: then the key store is not the one that sealed.
+        """
+        gone = {owner_id for owner_id in owner_ids if owner_id not in self._ciphers}
+        if gone:
+            gone -= self.known(gone)
+        if gone and len(gone) > self._opened().destroyed():
+            raise StoreError(
+                f"{len(gone)} keys are missing and fewer were destroyed: these keys are not this root's; set "
+                f"{KEYS_URL}, or bring the key store back from its backup"
+            )
+        return gone
+
     def counts(self) -> dict[str, int]:
         """Keys by the fingerprint of the master key that wraps them."""
         return self._opened().counts()
@@ -226,45 +225,6 @@ def init_keyring(root: Path, *, master_key: bytes, key_file: Path | None, keys: 
     marker = Marker(keys=keys, master_id=fingerprint(master_key), key_file=named)
     write_marker(root, marker)
     return marker
-
-
-def read_marker(root: Path) -> Marker:
-    """Raises ConfigError where `encryption.json` is not ours."""
-    try:
-        said = json.loads((root / MARKER).read_text(encoding="utf-8"))
-        if said.pop("version") != _FORMAT:
-            raise ValueError("another version")
-        return Marker(**said)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ConfigError(f"{MARKER} of this root cannot be read ({error}); restore it from a backup") from error
-
-
-def write_marker(root: Path, marker: Marker) -> None:
-    """Put it in place whole and durably."""
-    from facestore.publish import sync_path
-
-    partial = root / f"{MARKER}.partial"
-    partial.write_text(canonical_json({"version": _FORMAT, **asdict(marker)}) + "\n", encoding="utf-8")
-    sync_path(partial)
-    partial.replace(root / MARKER)
-    sync_path(root)
-
-
-def without_old(marker: Marker) -> Marker:
-    """A marker whose new master key has become the only one."""
-    return replace(
-        marker,
-        master_id=marker.new_master_id or marker.master_id,
-        key_file=marker.new_key_file,
-        new_master_id=None,
-        new_key_file=None,
-    )
-
-
-def keys_url(root: Path, marker: Marker, environ: Mapping[str, str]) -> str:
-    """Where the data keys of a root are."""
-    place = environ.get(KEYS_URL, "").strip() or marker.keys
-    return place if "://" in place else f"sqlite:///{(root / place).absolute()}"
 
 
 def _masters(marker: Marker, environ: Mapping[str, str]) -> dict[str, "Cipher"]:

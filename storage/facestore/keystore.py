@@ -10,7 +10,20 @@ from contextlib import closing
 from dataclasses import dataclass
 from weakref import finalize
 
-from sqlalchemy import Column, Engine, LargeBinary, MetaData, String, Table, delete, func, select, text, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Engine,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    delete,
+    func,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -26,6 +39,13 @@ _KEYS = Table(
     Column("master_id", String(16), nullable=False, index=True),  # fingerprint of the master key that wraps it
     Column("wrapped", LargeBinary, nullable=False),
 )
+_SUMS = Table(
+    "data_key_sum",
+    _TABLES,
+    Column("name", String(20), primary_key=True),
+    Column("number", BigInteger, nullable=False),
+)
+_DESTROYED = "destroyed"  # how many, not whose: a key store that lost keys is told from one that destroyed them
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +98,18 @@ class KeyStore:
             for some in _parts(there):
                 session.execute(update(_KEYS).where(_KEYS.c.owner_id.in_(some)).values(wrapped=bytes(64)))
                 session.execute(delete(_KEYS).where(_KEYS.c.owner_id.in_(some)))
+            if there:
+                before = session.scalar(select(_SUMS.c.number).where(_SUMS.c.name == _DESTROYED))
+                if before is None:
+                    session.execute(_SUMS.insert(), [{"name": _DESTROYED, "number": len(there)}])
+                else:
+                    session.execute(update(_SUMS).where(_SUMS.c.name == _DESTROYED).values(number=before + len(there)))
             return len(there)
+
+    def destroyed(self) -> int:
+        """How many keys were ever destroyed here."""
+        with reading(self._engine, "count keys") as session:
+            return int(session.scalar(select(_SUMS.c.number).where(_SUMS.c.name == _DESTROYED)) or 0)
 
     def counts(self) -> dict[str, int]:
         """Keys by the fingerprint of the master key that wraps them."""

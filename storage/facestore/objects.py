@@ -54,7 +54,9 @@ class ObjectStore(Protocol):
         ...
 
     def remove(self, keys: Sequence[str]) -> None:
-        """Remove objects, in a bucket with all their earlier versions; those that are not there count as removed."""
+        """Remove objects, in a bucket with all their earlier versions and the uploads of them that were never ended.
+
+        Those that are not there count as removed."""
         ...
 
     def link(self, key: str, seconds: int) -> str:
@@ -127,7 +129,11 @@ class BucketStore:
                 yield StoredObject(key=name, size_bytes=size_bytes, age_s=age_s)
 
     def remove(self, keys: Sequence[str]) -> None:
-        self.bucket.remove_every_version([self._key(key) for key in keys])
+        named = [self._key(key) for key in keys]
+        self.bucket.remove_every_version(named)
+        for upload in self.bucket.started_uploads(self.prefix) if named else ():
+            if upload.key in named:  # begun and never ended: its parts are kept, and no listing of objects has them
+                self.bucket.abort(upload)
 
     def link(self, key: str, seconds: int) -> str:
         return self.bucket.link(self._key(key), seconds)

@@ -103,6 +103,8 @@ def write_manifest(
     directory: Path, *, stage: str, run_key: str, counts: dict[str, JsonValue], inputs: Mapping[str, str]
 ) -> Manifest:
     """Hash what lies in `directory` and write its manifest, synced, by rename."""
+    waiting = directory / (MANIFEST + ".partial")
+    waiting.unlink(missing_ok=True)  # of a run that was killed here: no file of the artifact
     files = {
         path.relative_to(directory).as_posix(): (path.stat().st_size, file_sha256(path))
         for path in sorted(directory.rglob("*"))
@@ -116,7 +118,6 @@ def write_manifest(
         "inputs": dict(inputs),
         "files": {name: {"bytes": size, "sha256": sha} for name, (size, sha) in files.items()},
     }
-    waiting = directory / (MANIFEST + ".partial")
     waiting.write_text(canonical_json({**body, _OWN_HASH: digest_of(body)}) + "\n", encoding="utf-8")
     sync_path(waiting)
     waiting.rename(directory / MANIFEST)
@@ -138,11 +139,19 @@ def read_manifest(directory: Path) -> Manifest | None:
         if set(body) != _KEYS or (own_hash is not None and own_hash != digest_of(body)):
             raise ValueError("it does not match its own sha256")
         files = {name: (entry["bytes"], entry["sha256"]) for name, entry in body["files"].items()}
+        if not all(map(_stays_inside, files)):
+            raise ValueError("it names a file outside of its folder")
         return Manifest(
             stage=body["stage"], run_key=body["run_key"], files=files, counts=body["counts"], inputs=body["inputs"]
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is not a manifest ({error}); remove the folder and run the stage again") from error
+
+
+def _stays_inside(name: str) -> bool:
+    """Whether a manifest's name of a file leads below its folder: another root's manifest is copied by it."""
+    parts = name.split("/")
+    return name.isprintable() and "\\" not in name and not {"", ".", ".."} & set(parts)
 
 
 def is_intact(directory: Path, manifest: Manifest) -> bool:

@@ -5,11 +5,13 @@ A record is a frozen dataclass; `schema_of(Record)` gives its declared Arrow sch
 
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Literal, TypeVar
+from typing import Final, Literal, TypeVar
 
 import pyarrow as pa
 
 from facestore.decisions import Contradiction, Decision, IdentityEvent, Review
+from facestore.derivedrecords import GalleryVector as GalleryVector
+from facestore.derivedrecords import HardPair as HardPair
 from facestore.questions import Question
 
 FootageKind = Literal["video", "image"]
@@ -17,6 +19,7 @@ IdentityState = Literal["unknown", "proposed", "confirmed", "rejected", "ignored
 LabelSource = Literal["human", "propagated", "auto"]
 Split = Literal["train", "val", "test"]
 ProposalKind = Literal["merge", "split", "outlier"]
+MEDIA_ERASED: Final = "media_erased"  # flag of footage that shows others than who was erased: its rows stay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,29 +245,10 @@ class ReleaseSample:
     sha256: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HardPair:
-    """One pair of a hard set. The smaller face id stands first."""
-
-    rank: int  # within its kind, from 0
-    kind: Literal["hard_positive", "hard_negative"]
-    first_face_id: str
-    second_face_id: str
-    first_identity_id: str  # of a hard positive both are one
-    second_identity_id: str
-    first_crop_key: str
-    second_crop_key: str
-    similarity: float  # cosine
-    sigmas: float  # the same, in standard deviations above strangers
-    support_sigmas: float  # of a positive: of the best witness; of a negative: more like its own identity by so much
-    ground: str  # why it is believed: people, track, witness, picture, apart
-    review: Literal["people", "machine"]  # who says so
-
-
 Record = TypeVar(
     "Record", Footage, Rejection, Reading, Face, FaceEmbedding, NearDuplicate, TrackletTemplate, Cluster, Assignment,
     Identity, ClusterNode, ClusterTie, Proposal, Decision, Contradiction, IdentityEvent, Review,
-    ReleaseSample, AttributeLabel, Question, HardPair,
+    ReleaseSample, AttributeLabel, Question, HardPair, GalleryVector,
 )  # fmt: skip
 
 _VECTOR_FIELDS = {"bbox": 4, "landmarks": 10}

@@ -6,16 +6,22 @@ Deleting leaves bytes in free pages and in the log of the database; `compact` re
 
 import json
 import re
+import sqlite3
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, and_, delete, inspect, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from facestore.catalogue import Tables, connected, open_catalogue, writing
 from facestore.erasures import ERASURE_TABLES
+from facestore.errors import StoreError
 from facestore.schema import load_tables
 
 _TOKEN = re.compile(r"[\w-]+")
+_TOKEN_OF_BYTES = re.compile(rb"[\w-]+")
 _KEPT = {*ERASURE_TABLES, "lease", "audit_entry", "audit_head"}  # references and counts: no id of a face is in them
 _FOLLOWS = {  # table → column that refers to a row of another table, and goes with it; that table, its id
     "decision": ("retracts", "decision", "decision_id"),
@@ -25,6 +31,7 @@ _FOLLOWS = {  # table → column that refers to a row of another table, and goes
     "review_settlement": ("question_id", "question", "question_id"),
 }
 _ROWS_AT_ONCE = 4_096
+_LOCK_PATIENCE_S = 60
 
 
 def rows_naming(url: str, ids: Collection[str]) -> dict[str, int]:
@@ -68,42 +75,72 @@ def compact(url: str, tables: Collection[str] = ()) -> str:
     """Rewrite the database's files without what was deleted; says what an operator has to do besides, else empty.
 
     SQLite: VACUUM, and the write-ahead log cut to nothing. PostgreSQL: VACUUM FULL of `tables` (default: all), then the
-    segments of its log are let go, which asks for a superuser.
+    values that its planner sampled and the segments of its log are let go, which asks for an owner of the database and
+    for a superuser. Raises StoreError.
     """
     engine = connected(url, "catalogue")
     try:
+        if engine.dialect.name == "sqlite":
+            return _compact_sqlite(engine)
         with engine.connect() as plain:
             connection = plain.execution_options(isolation_level="AUTOCOMMIT")
-            if engine.dialect.name == "sqlite":
-                return _compact_sqlite(engine)
+            connection.execute(text(f"SET lock_timeout = '{_LOCK_PATIENCE_S}s'"))
             known = {each.name for each in _tables(connection)}
             for name in sorted(set(tables) & known or known):
-                connection.execute(text(f"VACUUM FULL {name}"))
-            return _let_go_of_log(connection)
+                connection.execute(text(f'VACUUM (FULL, ANALYZE) "{name}"'))  # samples of rows that are gone go too
+            return "; ".join(said for said in (_let_go_of_samples(connection), _let_go_of_log(connection)) if said)
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        raise StoreError(f"cannot compact the catalogue: {error}; end what uses it, then run again") from error
     finally:
         engine.dispose()
+
+
+def vacuum_file(path: Path) -> str:
+    """VACUUM of a SQLite file that may be another program's; says what is to be done besides, else empty.
+
+    Raises StoreError where it stays locked for a minute, or the disk fails.
+    """
+    try:
+        with closing(sqlite3.connect(path, timeout=_LOCK_PATIENCE_S)) as connection:
+            return _vacuum(connection)
+    except sqlite3.Error as error:
+        raise StoreError(f"cannot vacuum {path.name}: {error}; end what uses it, then run again") from error
 
 
 def _compact_sqlite(engine: Engine) -> str:
     raw = engine.raw_connection()
     try:
         driver: Any = raw.driver_connection
-        driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        driver.execute("VACUUM")
-        is_busy = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        return _vacuum(driver)
     finally:
         raw.close()
-    return (
-        "close whatever has the catalogue open, then run this again: its write-ahead log is in use" if is_busy else ""
+
+
+def _vacuum(connection: sqlite3.Connection) -> str:
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.execute("VACUUM")
+    is_busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 1
+    return "close whatever has the database open, then run this again: its write-ahead log is in use" if is_busy else ""
+
+
+def _let_go_of_samples(connection: Connection) -> str:
+    """The most frequent values of each column stand in a table of the server's, and old ones in its dead rows."""
+    may = connection.scalar(
+        text("SELECT pg_has_role(current_user, datdba, 'USAGE') FROM pg_database WHERE datname = current_database()")
     )
+    if not may:
+        return "as the owner of the database: VACUUM FULL pg_statistic"
+    connection.execute(text("VACUUM FULL pg_statistic"))
+    return ""
 
 
 def _let_go_of_log(connection: Connection) -> str:
     is_superuser = connection.scalar(text("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
     if not is_superuser:
         return (
-            "as a superuser: ALTER SYSTEM SET wal_recycle = off; SELECT pg_reload_conf(); then twice "
-            "SELECT pg_switch_wal(); CHECKPOINT; then ALTER SYSTEM RESET wal_recycle"
+            "the write-ahead log of the PostgreSQL server still holds the rows; as a superuser: ALTER SYSTEM SET "
+            "wal_recycle = off; SELECT pg_reload_conf(); then three times SELECT pg_switch_wal(); CHECKPOINT; then "
+            "ALTER SYSTEM RESET wal_recycle; SELECT pg_reload_conf()"
         )
     connection.execute(
         text("ALTER SYSTEM SET wal_recycle = off")
@@ -116,7 +153,10 @@ def _let_go_of_log(connection: Connection) -> str:
     finally:
         connection.execute(text("ALTER SYSTEM RESET wal_recycle"))
         connection.execute(text("SELECT pg_reload_conf()"))
-    return "replicas, log archives and backups of the PostgreSQL server hold what they held: remove them by their rules"
+    return (
+        "replicas, log archives and backups of the PostgreSQL server, and the log of its statements, hold "
+        "what they held: remove them by their rules"
+    )
 
 
 def _tables(connection: Connection) -> list[Table]:
@@ -139,14 +179,16 @@ def _named(connection: Connection, each: Table, ids: set[str]) -> dict[tuple[Any
     return {
         tuple(row[key] for key in keys): row
         for row in _raw_rows(connection, each)
-        if any(not ids.isdisjoint(_TOKEN.findall(_text(value))) for value in row.values())
+        if any(not ids.isdisjoint(_words(value)) for value in row.values())
     }
 
 
-def _text(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    return json.dumps(value) if isinstance(value, list | dict) else ""
+def _words(value: object) -> list[str]:
+    if isinstance(value, bytes | bytearray | memoryview):
+        return [word.decode("ascii") for word in _TOKEN_OF_BYTES.findall(bytes(value))]
+    if isinstance(value, list | dict):
+        value = json.dumps(value)
+    return _TOKEN.findall(value) if isinstance(value, str) else []
 
 
 def _follow(connection: Connection, each: Table, going: dict[str, dict[tuple[Any, ...], Mapping[str, Any]]]) -> None:

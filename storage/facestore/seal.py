@@ -35,6 +35,11 @@ def close_payload(
     return seal({**header, _CLOSED: True}, codec.seal(face_id, kind, payload))
 
 
+def is_closed(header: dict[str, JsonValue]) -> bool:
+    """Whether only a codec opens the payload of this header's record."""
+    return bool(header.get(_CLOSED, False))
+
+
 def open_payload(
     codec: PayloadCodec | None, face_id: str, kind: str, header: dict[str, JsonValue], payload: memoryview
 ) -> bytes | memoryview:

@@ -12,12 +12,12 @@ import numpy as np
 import pyarrow as pa
 
 from facestore.errors import DataError, StoreError
-from facestore.records import FaceEmbedding, TrackletTemplate
+from facestore.records import FaceEmbedding, GalleryVector, TrackletTemplate, schema_of
 
 if TYPE_CHECKING:
     from facestore.keys import KeyRing
 
-_OWNERS: dict[type, str] = {FaceEmbedding: "face_id", TrackletTemplate: "tracklet_id"}
+_OWNERS: dict[type, str] = {FaceEmbedding: "face_id", TrackletTemplate: "tracklet_id", GalleryVector: "face_id"}
 _COLUMN = "embedding"
 _FLOAT32 = np.dtype("<f4")
 _MARK, _OWNER, _KIND = b"sealed", b"owner", b"kind"
@@ -55,6 +55,11 @@ def sealed_in(schema: pa.Schema) -> SealedColumn | None:
     return None
 
 
+def plain_record(schema: pa.Schema) -> type | None:
+    """The record type whose vectors a file holds as they are; None: it holds none, or sealed ones."""
+    return next((record for record in _OWNERS if schema.equals(schema_of(record))), None)
+
+
 def close_column(
     ring: "KeyRing", sealed: SealedColumn, owners: Sequence[str], vectors: Sequence[Sequence[float]]
 ) -> pa.Array:
@@ -80,14 +85,19 @@ def columns_to_read(schema: pa.Schema, wanted: Sequence[str] | None) -> list[str
 def open_column(piece: pa.Table, ring: "KeyRing | None", wanted: Sequence[str] | None = None) -> pa.Table:
     """Rows with their sealed column opened, as list<float32>, and the wanted columns in that order (None: all).
 
-    Raises StoreError where the file lies in no encrypted root, KeyShredded where a row's key was destroyed, DataError.
+    Rows whose key was destroyed are left out (`tables.destroyed_owners` names them). Raises StoreError where
+    the file lies in no encrypted root, or its keys are not in the key store; DataError.
     """
     sealed = sealed_in(piece.schema)
     if sealed is not None:
         if ring is None:
             raise StoreError(f"column {sealed.column} is encrypted; read it in the root that has its keys")
-        owners, closed = piece.column(sealed.owner).to_pylist(), piece.column(sealed.column).to_pylist()
+        owners = piece.column(sealed.owner).to_pylist()
         ring.fetch(owners)
+        if gone := ring.destroyed(owners):
+            piece = piece.filter(pa.array([owner not in gone for owner in owners], pa.bool_()))
+            owners = piece.column(sealed.owner).to_pylist()
+        closed = piece.column(sealed.column).to_pylist()
         opened = [ring.unseal(owner, sealed.kind, row) for owner, row in zip(owners, closed, strict=True)]
         if any(len(vector) % _FLOAT32.itemsize for vector in opened):
             raise DataError(f"column {sealed.column}: no whole numbers of 4 bytes; run the stage that wrote it again")

@@ -77,7 +77,10 @@ def read_index(split_dir: Path) -> SplitIndex:
         shards = _entries(body["shards"], is_packed=version == PACKED_VERSION)
         files = tuple((e["file"], _stamp(e)) for e in body.get("deltas", []))
         samples = int(body["samples"])
-        is_flat = all(Path(name).name == name for name in [*(e.file for e in shards), *(name for name, _ in files)])
+        is_flat = all(
+            Path(name).name == name not in ("", "..")
+            for name in [*(e.file for e in shards), *(name for name, _ in files)]
+        )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ShardCorrupt(f"{path} is not an index ({error!r}); run pack again") from error
     is_row_on_row = all(one.first_row + one.rows == other.first_row for one, other in pairwise(shards))

@@ -27,7 +27,7 @@ from facestore.shardindex import INDEX, ShardEntry, read_index, write_packed
 __all__ = ["INDEX", "Sample", "SampleLabel", "ShardReader", "Written", "write_shard_files", "write_shards"]
 
 BYTES_PER_SHARD = 1 << 30
-_KIND = "sample"
+SAMPLE_KIND = "sample"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +114,7 @@ def write_shard_files(
     try:
         for row, (label, jpeg) in enumerate(samples, start=first_row):
             header: dict[str, JsonValue] = {name: getattr(label, name) for name in SampleLabel.__slots__}
-            record = close_payload(payload, label.face_id, _KIND, header, jpeg)
+            record = close_payload(payload, label.face_id, SAMPLE_KIND, header, jpeg)
             is_full = writer is not None and (
                 writer.records >= samples_per_shard or filled_bytes + len(record) > bytes_per_shard
             )
@@ -191,6 +191,11 @@ class ShardReader:
     def __len__(self) -> int:
         return self._samples
 
+    @property
+    def is_sealed(self) -> bool:
+        """Whether pictures of this split are kept encrypted."""
+        return self._payload is not None
+
     def stored_row(self, row: int) -> int:
         """The row as which it was written: its key, which no delta changes."""
         return row if self._stored is None else int(self._stored[row])
@@ -214,7 +219,7 @@ class ShardReader:
         return self._opened(header, payload)
 
     def _opened(self, header: dict[str, JsonValue], payload: memoryview) -> tuple[SampleLabel, bytes]:
-        opened = open_payload(self._payload, str(header.get("face_id")), _KIND, header, payload)
+        opened = open_payload(self._payload, str(header.get("face_id")), SAMPLE_KIND, header, payload)
         label = SampleLabel(**header)  # type: ignore[arg-type]  # sealed by write_shards from the same fields
         return label, bytes(opened)
 
@@ -227,7 +232,7 @@ class ShardReader:
         if has_payload_as_it_is(payload):
             return payload
         header, closed = unseal(record, str(row))
-        return open_payload(self._payload, str(header.get("face_id")), _KIND, header, closed)
+        return open_payload(self._payload, str(header.get("face_id")), SAMPLE_KIND, header, closed)
 
     def sealed(self, rows: Sequence[int]) -> Iterator[tuple[int, memoryview]]:
         """Place in `rows` and sealed record of each row, in the order in which they lie on disk. Hashes are unchecked.

@@ -98,7 +98,8 @@ def table_files(directory: Path, name: str) -> list[Path]:
 def read_columns(directory: Path, name: str, record: type[Record], columns: Sequence[str] | None = None) -> pa.Table:
     """All rows of a table as Arrow columns.
 
-    Raises DataError when a file does not have the declared schema; KeyShredded where a row's key was destroyed.
+    In an encrypted root whoever reads vectors gets no row whose key was destroyed (`destroyed_owners` names theirs).
+    Raises DataError when a file does not have the declared schema.
     """
     schema = schema_of(record)
     parts = []
@@ -117,6 +118,24 @@ def read_columns(directory: Path, name: str, record: type[Record], columns: Sequ
         one_contract(_contracts(table_files(directory, name)), name)
     chosen = pa.schema([schema.field(column) for column in columns]) if columns else schema
     return pa.concat_tables(parts).combine_chunks() if parts else chosen.empty_table()
+
+
+def destroyed_owners(directory: Path, name: str, record: type[Record]) -> set[str]:
+    """Faces, or tracklets, of a table whose vectors nobody can read any more: their keys were destroyed."""
+    gone: set[str] = set()
+    for path in table_files(directory, name):
+        sealed = sealed_in(_check_schema(path, record))
+        ring = keyring_near(path) if sealed is not None else None
+        if sealed is None or ring is None:
+            continue
+        try:
+            owners = pq.read_table(path, columns=[sealed.owner], partitioning=None)[sealed.owner].to_pylist()
+            gone |= ring.destroyed(set(owners))
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"{path} cannot be read ({error}); run the stage that wrote it again") from error
+        finally:
+            ring.close()
+    return gone
 
 
 def _contracts(paths: Sequence[Path]) -> set[str]:

@@ -65,7 +65,6 @@ class World:
     wrong: Callable[[], list[str]] = list  # what no moment may show
     left: Callable[[], list[str]] = list  # what may not be there after a run to its end
     passing: tuple[str, ...] = ()  # items that may be there until the work was run to its end
-    errors_of_ours: bool = True  # a fault that is no kill ends as an error of ours
 
 
 Part = Callable[[Path], AbstractContextManager[World]]  # given a folder of its own
@@ -272,7 +271,7 @@ def erasing(folder: Path) -> Iterator[World]:
 
     yield World(
         wanted=(*others, "certificate"), work=run, found=found, wrong=lambda: _half_published(work, "release"),
-        left=lambda: _left(work), passing=tuple(gone), errors_of_ours=False,
+        left=lambda: _left(work), passing=tuple(gone),
     )  # fmt: skip
 
 

@@ -56,7 +56,7 @@ def judge(name: str, part: Part, faults: Sequence[Fault]) -> Verdict:
             ended = run_with(fault, world.work, Path(folder, "log"))
             fired += ended.is_fired
             ends.append(ended.code)
-            if ended.code == CRASHED and world.errors_of_ours:
+            if ended.code == CRASHED:
                 wrong.append(f"no error of ours: {ended.error[-1500:]}")
             wrong += [f"at once: {one}" for one in _faults_in(world, ended.receipts, world.passing)]
         last = run(world.work)

@@ -5,6 +5,8 @@ import io
 import json
 import os
 import pickle
+import re
+import resource
 import struct
 import zipfile
 from collections.abc import Callable
@@ -14,13 +16,17 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from tests.faceloop.test_gallery import written
 
 from faceloop.clustering.index_file import IndexFile
+from faceloop.export.gallery import Gallery
 from faceloop.export.probes import PROBES
+from faceloop.training import tensor_files
+from faceloop.training.tensor_files import read_tensors
 from faceloop.vision.fold import fold_model
 from faceloop.vision.models import open_detector, open_recogniser
 from faceloop.vision.packs import load_pack
-from facestore.errors import FaceloopError
+from facestore.errors import DataError, FaceloopError, ModelCorrupt
 
 
 class _Writer:
@@ -93,6 +99,83 @@ def _hostile(folder: Path) -> dict[str, bytes]:
         ):
             made[f"{name} in {place}"] = _model(location, place=place)
     return made
+
+
+def _tensors(header: object, content: bytes = b"") -> bytes:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + content
+
+
+def _hostile_tensors() -> dict[str, bytes]:
+    """Weights of a candidate: a header that lies about sizes, places, shapes, types, or itself."""
+
+    def one(shape: list[int], place: list[int], kind: str = "F32") -> dict[str, object]:
+        return {"dtype": kind, "shape": shape, "data_offsets": place}
+
+    return {
+        "longer than the file": struct.pack("<Q", 1 << 40) + b"{}",
+        "negative": struct.pack("<q", -1) + b"{}",
+        "cut off in the length": b"\x02\0\0",
+        "cut off in the header": struct.pack("<Q", 100) + b'{"w":',
+        "100 MB of blanks": struct.pack("<Q", 100_000_001) + b" " * 1000,
+        "cut off in the tensor": _tensors({"w": one([4], [0, 16])}, bytes(8)),
+        "bytes behind the tensors": _tensors({"w": one([4], [0, 16])}, bytes(64)),
+        "overlapping": _tensors({"a": one([4], [0, 16]), "b": one([4], [8, 24])}, bytes(24)),
+        "a hole": _tensors({"a": one([4], [0, 16]), "b": one([4], [32, 48])}, bytes(48)),
+        "backwards": _tensors({"a": one([4], [16, 0])}, bytes(16)),
+        "huge shape": _tensors({"a": one([1 << 40, 1 << 40], [0, 16])}, bytes(16)),
+        "shape that wraps to 0": _tensors({"a": one([1 << 32, 1 << 32], [0, 0])}),
+        "shape below zero": _tensors({"a": one([-4], [0, 16])}, bytes(16)),
+        "other type": _tensors({"a": one([4], [0, 16], "OBJ")}, bytes(16)),
+        "deep": _tensors(b"[" * 100_000),
+        "a bomb of names": _tensors({f"a{number}": one([1 << 20], [0, 4 << 20]) for number in range(5000)}, bytes(16)),
+        "a list": _tensors([1, 2]),
+        "no text": _tensors(b"\xff\xfe{}"),
+        "a pickle": pickle.dumps({"w": 1}),
+        "nothing": b"",
+    }
+
+
+@pytest.mark.parametrize("name", sorted(_hostile_tensors()))
+def test_no_hostile_weights_are_taken_and_none_costs_the_memory_that_it_promises(tmp_path: Path, name: str) -> None:
+    (tmp_path / "weights.safetensors").write_bytes(_hostile_tensors()[name])
+    before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ModelCorrupt):
+        read_tensors(tmp_path / "weights.safetensors")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < 256 * 1024
+
+
+def test_weights_that_are_what_they_say_are_read(tmp_path: Path) -> None:
+    """And the classes of a candidate, its optimiser and its backbone come in by no other reader."""
+    (tmp_path / "w.safetensors").write_bytes(
+        _tensors({"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}, np.ones(2, np.float32).tobytes())
+    )
+    assert read_tensors(tmp_path / "w.safetensors")["w"].tolist() == [1.0, 1.0]
+    sources = {path: path.read_text(encoding="utf-8") for path in Path(tensor_files.__file__).parent.rglob("*.py")}
+    readers = {path.name for path, text in sources.items() if re.search(r"load_file\(|torch\.load\(", text)}
+    assert readers == {"tensor_files.py"}
+
+
+@pytest.mark.parametrize("is_checked", [True, False])
+def test_an_index_is_hashed_before_its_reader_sees_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_checked: bool
+) -> None:
+    """The mutant reads first."""
+    written(tmp_path / "gallery")
+    (tmp_path / "gallery" / "index.faiss").write_bytes(b"IxFI" + b"\xff" * 60)
+    seen: list[Path] = []
+    real = IndexFile.__init__
+
+    def noted(index: IndexFile, path: Path) -> None:
+        seen.append(path)
+        real(index, path)
+
+    monkeypatch.setattr(IndexFile, "__init__", noted)
+    if not is_checked:
+        monkeypatch.setattr("faceloop.export.gallery.verify_gallery", lambda folder: "")
+    with pytest.raises(DataError):
+        Gallery(tmp_path / "gallery")
+    assert len(seen) == (not is_checked)
 
 
 def _asks(folder: Path, content: bytes) -> list[Callable[[], object]]:

@@ -19,7 +19,7 @@ HOURS_36 = 36 * 3_600
 CORE_TESTS = (
     "test_ids.py", "test_leases.py", "test_ledger.py", "test_decisionlog.py", "test_identitylog.py", "test_jobs.py",
     "test_activities.py", "test_measurements.py", "test_promotions.py", "test_publish.py",
-    "test_sources.py", "test_workareas.py",
+    "test_sources.py", "test_tables.py", "test_workareas.py",
 )  # fmt: skip
 
 pytestmark = pytest.mark.integration

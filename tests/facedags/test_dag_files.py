@@ -32,7 +32,7 @@ ANNOUNCES = {
 }
 ACTS = {  # of a Dag: what changes what is used
     "release_and_train": ["promote", "promote_model", "export", "switch"],
-    "erase_subject": ["apply", "certificate"],
+    "erase_subject": ["apply", "erase"],
 }
 Facts = dict[str, Any]
 
@@ -170,7 +170,7 @@ def test_a_batched_stage_is_planned_mapped_and_then_published(facts: Facts) -> N
         assert tasks[chain[2]]["rule"] == "none_failed_min_one_success"
 
 
-def test_nothing_is_promoted_or_restricted_before_somebody_agreed(facts: Facts) -> None:
+def test_nothing_is_promoted_restricted_or_erased_before_somebody_agreed(facts: Facts) -> None:
     for dag, acts in ACTS.items():
         tasks = facts["dags"][dag]["tasks"]
         assert set(acts) <= _behind(tasks, "approve")

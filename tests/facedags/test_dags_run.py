@@ -177,7 +177,7 @@ def on_request(deployment: Deployment, turn: dict[str, Run], promoted: Run) -> d
         {"dag": "erase_subject", "conf": {"subject": subject, "reason": "person_asked"}, "answer": "Reject"},
         {"dag": "erase_subject", "conf": {"subject": subject, "reason": "person_asked"}, "answer": "Approve"},
     )
-    return dict(zip(("mine", "hostile", "rejected", "restricted"), found, strict=True)) | {"subject": {"id": subject}}
+    return dict(zip(("mine", "hostile", "rejected", "erased"), found, strict=True)) | {"subject": {"id": subject}}
 
 
 def _said(run: Run, task: str, key: str = "return_value") -> Any:
@@ -310,23 +310,31 @@ def test_what_people_type_into_a_form_is_no_code(on_request: dict[str, Run], dep
     assert not list(deployment.folder.rglob("broken"))
 
 
-def test_after_a_no_nothing_is_restricted(on_request: dict[str, Run]) -> None:
+def test_after_a_no_nothing_is_restricted_or_erased(on_request: dict[str, Run]) -> None:
     tasks = on_request["rejected"]["tasks"]
     assert tasks["find"] == tasks["approve"] == "success"
-    assert {tasks[name] for name in ("apply", "decisions", "identify", "certificate")} == {"skipped"}
+    assert {tasks[name] for name in ("apply", "decisions", "identify", "erase")} == {"skipped"}
 
 
-def test_after_a_yes_the_person_is_out_of_the_labels_and_there_is_a_certificate(
+def test_after_a_yes_the_person_is_erased_and_there_is_a_certificate_which_a_second_call_gives_again(
     on_request: dict[str, Run], deployment: Deployment
 ) -> None:
-    run = on_request["restricted"]
-    assert run["state"] == "success"
-    certificate = _said(run, "certificate")
-    assert (certificate["complete"], certificate["missing"]) == (True, [])
+    run, subject = on_request["erased"], on_request["subject"]["id"]
+    assert run["state"] == "success", run["tasks"]
+    done = _said(run, "erase")
+    assert done["faces"] == _said(run, "find")["faces"] > 0
     assert run["tasks"]["decisions_changed"] == "success"
     labels = deployment.labels()
-    assert on_request["subject"]["id"] not in {label.identity_id for label in labels}
-    assert len([label for label in labels if label.state == "ignored"]) == certificate["faces"] > 0
+    assert labels
+    assert subject not in {label.identity_id for label in labels}
+    holding = [path for path in deployment.root.rglob("*") if path.is_file() and subject.encode() in path.read_bytes()]
+    assert holding == []
+    told = str(run["said"])
+    assert str(deployment.folder) not in told
+    assert not [path for path in deployment.inbox.rglob("*") if path.is_file() and path.name in told]
+    deployment.call("faceloop", "erase", "verify", str(deployment.root / done["certificate"]))
+    again = deployment.call("faceloop", "erase", "apply", "--yes", "--reason=person_asked", "--", subject)
+    assert json.loads(again.splitlines()[-1])["certificate"] == done["certificate"]
 
 
 def test_airflow_finds_no_import_error(deployment: Deployment) -> None:

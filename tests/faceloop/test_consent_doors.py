@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from tests.facestore.consent_world import a_consent
+from typer.testing import CliRunner
 
+from faceloop.commands.release import app as release_app
 from faceloop.consent.enforcing import enforce, holdings
 from faceloop.evaluation.gold import HeldCrops, gold_of
 from faceloop.evaluation.pair_scores import PairList
@@ -137,3 +140,19 @@ def test_a_contact_sheet_shows_no_face_that_may_only_be_measured(work: Workspace
 
     assert shown(set()) & THEIRS
     assert shown(hidden) and not shown(hidden) & THEIRS
+
+
+def test_a_release_that_holds_whom_consents_withhold_is_given_to_nobody_in_another_format(
+    work: Workspace, tmp_path: Path
+) -> None:
+    settings = tmp_path / "params.yaml"
+    settings.write_text(yaml.safe_dump(dict(work.tree)), encoding="utf-8")
+    options = ["--to", "imagefolder", "--root", str(work.root), "--params", str(settings)]
+    before = CliRunner().invoke(release_app, ["convert", str(tmp_path / "before"), *options])
+    assert before.exit_code == 0, before.output
+    withdraw(work)
+    after = CliRunner().invoke(release_app, ["convert", str(tmp_path / "after"), *options])
+    assert isinstance(after.exception, ConsentRefused) and not (tmp_path / "after").exists()
+    enforce(work)
+    again = CliRunner().invoke(release_app, ["convert", str(tmp_path / "after"), *options])
+    assert again.exit_code == 0, again.output

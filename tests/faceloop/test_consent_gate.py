@@ -6,23 +6,25 @@ from functools import wraps
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from tests.facestore.consent_world import a_consent
 from typer.testing import CliRunner
 
 from faceloop.catalogue_rebuild import rebuild
 from faceloop.cli import app
+from faceloop.consent_gate import erased_among
 from faceloop.decision_tables import export_decisions
 from faceloop.runner import Workspace, run_stage
 from faceloop.stage import Report
 from faceloop.stages import embed
 from facestore.consents import Consents
 from facestore.erasures import Erasures
-from facestore.errors import ConsentRefused
-from facestore.ids import media_key
+from facestore.errors import ConfigError, ConsentRefused
+from facestore.ids import file_sha256, media_key
 from facestore.ledger import Ledger, StageRun
 from facestore.objects import open_store
 from facestore.records import FaceEmbedding, Footage
-from facestore.refs import read_pepper, subject_ref
+from facestore.refs import PEPPER_FILE, read_pepper, subject_ref
 from facestore.tables import read_columns, read_table
 
 from .runner_world import open_root, tree_of
@@ -68,7 +70,7 @@ def test_a_withdrawn_consent_takes_its_footage_out_of_the_vectors_and_giving_it_
     assert _embedded(work) == others
     assert done.report.rejected["consent_withdrawn"] == len(before) - len(others)
     assert run_stage(work, "embed").was_published_before
-    consents.append([a_consent("c-1")])
+    consents.append([a_consent("c-1", said_at=consents.now())])
     run_stage(work, "embed")
     assert _embedded(work) == before
 
@@ -165,6 +167,43 @@ def test_scraped_and_erased_files_are_refused_at_the_door_with_their_reason(
     assert not open_store(work.external("objects"), may_link=False).has(media_key(theirs))
 
 
+def test_a_root_that_lost_its_pepper_takes_nothing_in_after_an_erasure(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.sqlite3"
+    assert erased_among(url, tmp_path, {"f" * 64}) == set()
+    erasures = Erasures(url)
+    erasures.bury(footage_refs=[subject_ref(read_pepper(tmp_path), "f" * 64)], face_refs=[])
+    erasures.close()
+    assert erased_among(url, tmp_path, {"e" * 64, "f" * 64}) == {"f" * 64}
+    (tmp_path / PEPPER_FILE).unlink()
+    with pytest.raises(ConfigError, match="put it back"):
+        erased_among(url, tmp_path, {"f" * 64})
+
+
+def test_a_second_copy_of_a_file_brings_the_consents_that_it_names(consented: tuple[Workspace, Consents, str]) -> None:
+    work, consents, theirs = consented
+    source = work.root / "own-source"
+    place = next(r.uri for r in read_table(work.path("footage"), "footage", Footage) if r.footage_id == theirs)
+    (source / "zz-copy").write_bytes((source / place).read_bytes())
+    (source / "sources.csv").write_text(f"path,consent_id\n{place},c-2\nzz-copy,c-1; c-2\n")
+    consents.append([a_consent("c-1"), a_consent("c-2")])
+    consents.withdraw(consent_id="c-1", reason="person_asked", by="desk")
+    run_stage(work, "ingest")
+    (found,) = [row for row in read_table(work.path("footage"), "footage", Footage) if row.footage_id == theirs]
+    assert found.consent_id == "c-1;c-2"
+    run_stage(work, "detect")
+    assert run_stage(work, "embed").report.rejected["consent_withdrawn"] > 0
+
+
+def test_nothing_of_a_scraped_file_lies_in_the_object_store(consented: tuple[Workspace, Consents, str]) -> None:
+    work, _, _ = consented
+    source = work.root / "own-source"
+    fresh = source / "scraped.png"
+    Image.new("RGB", (64, 48), (3, 5, 7)).save(fresh)
+    (source / "sources.csv").write_text("path,acquisition\nscraped.png,web_scrape_untargeted\n")
+    assert run_stage(work, "ingest").report.rejected["untargeted_scraping"] == 1
+    assert not open_store(work.external("objects"), may_link=False).has(media_key(file_sha256(fresh)))
+
+
 def test_a_source_that_was_scraped_is_refused_whole_and_what_is_stated_of_it_is_counted(
     consented: tuple[Workspace, Consents, str],
 ) -> None:
@@ -173,7 +212,7 @@ def test_a_source_that_was_scraped_is_refused_whole_and_what_is_stated_of_it_is_
     scraped = open_root(work.root, tree_of(work.root / "own-source", "consent.acquisition=web_scrape_untargeted"))
     done = run_stage(scraped, "ingest")
     assert done.report.published == 0 and not list(read_table(work.path("footage"), "footage", Footage))
-    assert done.report.rejected["untargeted_scraping"] == before.report.published > 0
+    assert done.report.rejected["untargeted_scraping"] == before.report.items_in > 0
     stated = open_root(work.root, tree_of(work.root / "own-source", "consent.acquisition=own_recording"))
     found = run_stage(stated, "ingest").report
     assert found.figures["acquired_own_recording"] == found.published == before.report.published

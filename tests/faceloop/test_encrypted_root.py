@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from faceloop.commands.auditing import purpose_of, sums_of
+from faceloop.erasure.needles import Needles, search, vector_windows, windows_of
 from facestore.auditlog import AuditLog
 from facestore.crops import CropReader
 from facestore.keys import MARKER
 from facestore.records import Cluster, Face, FaceEmbedding, TrackletTemplate
-from facestore.tables import read_columns
+from facestore.tables import column_matrix, read_columns
 
 FACELOOP = Path(sys.executable).parent / "faceloop"
 
@@ -25,6 +26,30 @@ def _call(*words: str, fails: bool = False) -> str:
     done = subprocess.run([str(FACELOOP), *words], env=environ, capture_output=True, text=True, check=False)
     assert (done.returncode != 0) == fails, done.stderr[-2000:]
     return done.stderr if fails else done.stdout
+
+
+def _assert_nothing_lies_there_plain(plain: Path, sealed: Path, crop_keys: list[str]) -> None:
+    """Windows of every crop and vector, searched for in every file of both roots, footage apart."""
+    _call("gallery", "publish", "--proposed", "--min-quality", "0", "--root", str(sealed))
+    reader = CropReader(plain / "crops")
+    needles = [window for key in crop_keys for window in windows_of(reader.jpeg("aligned", key))]
+    needles += [window for key in crop_keys for window in windows_of(reader.jpeg("context", key))]
+    faces = read_columns(plain / "embeddings", "faces", FaceEmbedding, ("embedding",))
+    templates = read_columns(plain / "embeddings", "templates", TrackletTemplate, ("embedding",))
+    for table in (faces, templates):
+        needles += [window for vector in column_matrix(table, "embedding") for window in vector_windows(vector)]
+    found = {
+        root: {Path(name).relative_to(root).parts[0] for name in search([root], Needles(needles)).held}
+        for root in (plain, sealed)
+    }
+    assert found[sealed] == set()
+    assert found[plain] >= {"crops", "embeddings", "release"}  # the mutant: nobody sealed it
+    pages = {root: (root / "report" / "report.html").read_text(encoding="utf-8") for root in (plain, sealed)}
+    assert "data:image/jpeg" in pages[plain] and "data:image/jpeg" not in pages[sealed]
+    assert "Pictures are left out" in pages[sealed]
+    said = json.loads(_call("keys", "status", "--root", str(sealed)))
+    assert (said["not_encrypted"], said["pictures_in_pages"]) == ([], False)
+    assert any(line.startswith("objects:") for line in said["plain_by_design"])
 
 
 @pytest.mark.integration
@@ -56,6 +81,7 @@ def test_a_flow_on_an_encrypted_root_gives_the_same_labels_vectors_and_crops(
     assert b"\xff\xd8\xff" in b"".join(path.read_bytes() for path in (plain / "crops").rglob("*.lmdb"))
     assert here.jpeg("aligned", there[0])[:200] not in stored
     assert not (plain / MARKER).exists()
+    _assert_nothing_lies_there_plain(plain, sealed, there)
     log = AuditLog(f"sqlite:///{sealed / 'ledger.sqlite3'}")
     _call("identities", "list", "--root", str(sealed))
     entries = list(log.entries())

@@ -1,12 +1,13 @@
-"""Erasure (bar B15): after it no file of any store holds a byte of the person, whenever it was killed; others stay."""
+"""Erasure (bar B15): after it no file of any store holds a byte of the person, whenever it was killed; others stay.
+
+Other stores, real kills and the full form: tests/chaos/test_b15_erasure.py.
+"""
 
 import base64
 import json
-import shutil
 import sqlite3
-from collections.abc import Callable
-from datetime import UTC, datetime
-from hashlib import md5
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,33 +15,35 @@ import pytest
 from typer.testing import CliRunner
 
 from faceloop.cli import app
-from faceloop.decision_tables import with_decision_log, with_identity_log
-from faceloop.erasure import saga, stores
+from faceloop.erasure import planning, saga, stores
 from faceloop.erasure.certificate import verify_certificate
+from faceloop.erasure.labelling import DATABASE, Labelling, clear_labelling
 from faceloop.erasure.needles import Needles, search, windows_of
 from faceloop.erasure.planning import Plan, plan_path
 from faceloop.erasure.saga import Means, begin, go_on, search_everywhere
 from faceloop.runner import Workspace, run_stage
 from facestore.ciphers import Signer
-from facestore.crops import CROPS_FILE, CropReader, CropWriter
-from facestore.decisions import decide, identity_event
 from facestore.erasures import is_erased
 from facestore.errors import DataError, ErasureIncomplete
-from facestore.ids import sha256_hex
-from facestore.objects import open_store
-from facestore.publish import MANIFEST, read_manifest, verify, write_manifest
-from facestore.records import Assignment, Face, FaceEmbedding, Footage, ReleaseSample, TrackletTemplate
+from facestore.records import ReleaseSample
 from facestore.refs import read_pepper, subject_ref
 from facestore.rowpurge import rows_naming
 from facestore.tables import read_table
 
-from .mining_world import PERSON, PHOTOS, face_id, publish_world
-from .runner_world import open_root
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-NAME = "Annabel Featherstone"
-STEPS = ("keys", "labelling", "media", "artifacts", "releases", "leftovers", "copies", "catalogue")
-MEANS = Means(clock=lambda: NOW)
+from .erasing_world import (
+    MEANS,
+    NAME,
+    NOW,
+    assert_clean,
+    copy_of,
+    erase,
+    identity_of,
+    jpeg_of,
+    of_others,
+    publish_people,
+    start,
+)
+from .mining_world import PERSON, PHOTOS, face_id
 
 
 class Killed(BaseException):
@@ -49,29 +52,7 @@ class Killed(BaseException):
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """Four people with pictures that differ in every byte, and person 1 named, spoken of and copied everywhere."""
-    folder = tmp_path_factory.mktemp("erased")
-    work = publish_world(folder / "root", folder / "source")
-    rng = np.random.default_rng(3)
-    manifest = read_manifest(work.path("crops"))
-    assert manifest is not None
-    with CropWriter(work.path("crops") / "b000") as crops:
-        for face in sorted(PERSON):
-            crops.put("aligned", face, rng.integers(0, 256, (112, 112, 3), np.uint8))
-            crops.put("context", face, rng.integers(0, 256, (112, 112, 3), np.uint8))
-    write_manifest(work.path("crops"), stage=manifest.stage, run_key=manifest.run_key, counts={}, inputs={})
-    for stage in ("select", "pack"):
-        run_stage(work, stage)
-    subject = identity_of(work, 1)
-    named = identity_event("rename", identity_id=subject, name=NAME, annotator="eve", happened_at=NOW)
-    with_identity_log(work, lambda log: log.append([named], []))
-    said = [
-        decide("same", face_id=face_id(1, 0), other_face_id=face_id(1, 1), annotator="bob", decided_at=NOW),
-        decide("same", face_id=face_id(0, 0), other_face_id=face_id(0, 1), annotator="bob", decided_at=NOW),
-    ]
-    with_decision_log(work, lambda log: log.append(said))
-    plant(work)
-    return work
+    return publish_people(tmp_path_factory.mktemp("erased"))
 
 
 @pytest.fixture
@@ -79,93 +60,9 @@ def work(published: Workspace, tmp_path: Path) -> Workspace:
     return copy_of(published, tmp_path)
 
 
-def copy_of(published: Workspace, folder: Path) -> Workspace:
-    shutil.copytree(published.root.parent, folder, dirs_exist_ok=True)
-    return open_root(folder / "root", published.tree)
-
-
-def plant(work: Workspace) -> None:
-    """Copies of the person in every kind of place: a cache and a remote of DVC, half-done work, pages, a copy."""
-    jpeg = CropReader(work.path("crops")).jpeg("aligned", f"b000/{face_id(1, 0)}")
-    root = work.root
-    (root / "report").mkdir()
-    (root / "report" / "index.html").write_text(f"<img src='data:,{base64.b64encode(jpeg).decode()}'>")
-    (root / "notes.txt").write_text(f"spoke with {NAME}")
-    (root / "faces.partial" / "b000").mkdir(parents=True)
-    shutil.copy(root / "faces" / "faces.parquet", root / "faces.partial" / "b000" / "faces.parquet")
-    (root / ".crops.t7.detect").mkdir()
-    (root / ".crops.t7.detect" / "torn.lmdb").write_bytes(b"\0" * 5_000 + jpeg + b"\0" * 77)
-    shutil.copytree(root / "release", root / "releases" / "kept")
-    (root / ".dvc").mkdir()
-    (root / ".dvc" / "config").write_text("['remote \"away\"']\n    url = ../../remote\n")
-    for home in (root / ".dvc" / "cache", root.parent / "remote"):
-        copied = (root / "embeddings" / "faces.parquet", root / "crops" / "b000" / CROPS_FILE)
-        listed = [{"md5": into_cache(home, path.read_bytes()), "relpath": path.name} for path in copied]
-        into_cache(home, json.dumps(listed).encode(), ".dir")
-        into_cache(home, b"nothing of anybody, and it stays")
-    store = open_store(work.external("objects"), may_link=False)
-    waiting = root.parent / "media"
-    waiting.write_bytes(b"not a real photo " * 50)
-    digest = sha256_hex(waiting.read_bytes())
-    store.put(f"media/{digest[:2]}/{digest}", waiting)
-
-
-def into_cache(home: Path, payload: bytes, ending: str = "") -> str:
-    digest = md5(payload, usedforsecurity=False).hexdigest()
-    path = home / "files" / "md5" / digest[:2] / (digest[2:] + ending)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(payload)
-    return digest
-
-
-def identity_of(work: Workspace, person: int) -> str:
-    rows = {row.face_id: row for row in read_table(work.path("assignments"), "assignments", Assignment)}
-    found = rows[face_id(person, 0)].identity_id
-    assert found is not None
-    return found
-
-
-def of_others(work: Workspace) -> dict[str, list[str]]:
-    """Each record of the three others, by table: what must be equal before and after."""
-    found: dict[str, list[str]] = {}
-    for artifact, name, record in (
-        ("footage", "footage", Footage),
-        ("faces", "faces", Face),
-        ("embeddings", "faces", FaceEmbedding),
-        ("embeddings", "templates", TrackletTemplate),
-        ("assignments", "assignments", Assignment),
-    ):
-        theirs = {mark for face, person in PERSON.items() if person != 1 for mark in (face, sha256_hex(face.encode()))}
-        rows = read_table(work.path(artifact), name, record)  # type: ignore[type-var]
-        found[f"{artifact}/{name}"] = [
-            repr(row) for row in rows if {getattr(row, "face_id", None), getattr(row, "footage_id", None)} & theirs
-        ]
-    crops = CropReader(work.path("crops"))
-    others = [face for face, person in sorted(PERSON.items()) if person != 1]
-    found["crops"] = [sha256_hex(crops.jpeg("aligned", f"b000/{face}")) for face in others]
-    samples = read_table(work.path("release"), "samples", ReleaseSample)
-    found["release"] = sorted(sample.sha256 for sample in samples if PERSON[sample.face_id] != 1)
-    return found
-
-
-def erase(work: Workspace) -> Plan:
-    plan = begin(work, identity_of(work, 1), by="eve", reason="person_asked", clock=lambda: NOW)
-    go_on(work, plan.erasure_id, MEANS)
-    return plan
-
-
-def assert_clean(work: Workspace, plan: Plan) -> None:
-    assert search_everywhere(work, plan, MEANS).held == ()
-    assert rows_naming(work.ledger_url(), plan.ids) == {}
-    assert not plan_path(work.root, plan.erasure_id).exists()
-    assert [one.state for one in saga.status(work)] == ["done"]
-    for paper in work.root.rglob(MANIFEST):
-        verify(paper.parent)
-
-
 def test_after_an_erasure_no_file_of_any_store_holds_the_person_and_others_are_as_they_were(work: Workspace) -> None:
     before = of_others(work)
-    plan = begin(work, identity_of(work, 1), by="eve", reason="person_asked", clock=lambda: NOW)
+    plan = start(work)
     assert (len(plan.face_ids), len(plan.footage_ids), len(plan.shared_footage_ids)) == (PHOTOS, PHOTOS, 0)
     held = search_everywhere(work, plan, MEANS).held
     root = str(work.root)
@@ -184,6 +81,20 @@ def test_after_an_erasure_no_file_of_any_store_holds_the_person_and_others_are_a
     assert json.loads(paper)["searched"]["held"] == 0
 
 
+def test_the_users_own_files_stay_where_the_source_lies_in_the_root_as_params_say(
+    published: Workspace, tmp_path: Path
+) -> None:
+    films = tmp_path / "root" / "films"
+    work = copy_of(published, tmp_path, source=str(films))
+    plan = start(work)
+    mine = [films / plan.locations[0], films / "party.old" / "film.mp4", films / "download.partial"]
+    for film in mine:
+        film.parent.mkdir(parents=True, exist_ok=True)
+        film.write_bytes(plan.face_ids[0].encode())  # whatever it holds of the person
+    go_on(work, plan.erasure_id, MEANS)
+    assert all(film.is_file() for film in mine)
+
+
 def test_the_next_runs_do_not_bring_the_person_back_and_publish_the_others(work: Workspace) -> None:
     plan = erase(work)
     for stage in ("cluster", "identify", "select", "pack"):
@@ -194,40 +105,11 @@ def test_the_next_runs_do_not_bring_the_person_back_and_publish_the_others(work:
     assert is_erased(work.ledger_url(), {*refs, "0" * 64}) == set(refs)
 
 
-@pytest.mark.parametrize("is_done", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("step", STEPS)
-def test_killed_at_any_step_and_called_again_it_ends_clean(
-    work: Workspace, monkeypatch: pytest.MonkeyPatch, step: str, is_done: bool
-) -> None:
-    before = of_others(work)
-    plan = begin(work, identity_of(work, 1), by="eve", reason="person_asked", clock=lambda: NOW)
-    real = saga._steps
-
-    def steps(work: Workspace, plan: Plan, means: Means) -> object:
-        for name, do in real(work, plan, means):
-            yield name, (lambda do=do: killed(do)) if name == step else do
-
-    def killed(do: Callable[[], object]) -> object:
-        if is_done:
-            do()
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(saga, "_steps", steps)
-        with pytest.raises(Killed):
-            go_on(work, plan.erasure_id, MEANS)
-    again = begin(work, plan.subject_id, by="eve", reason="person_asked", clock=lambda: NOW)
-    assert again == plan  # it is gone on with, not begun anew
-    go_on(work, again.erasure_id, MEANS)
-    assert_clean(work, plan)
-    assert of_others(work) == before
-
-
 def test_killed_before_its_plan_went_the_next_command_takes_the_plan_away(
     work: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A plan holds names and windows of pictures: one that nobody goes on with may not stay."""
-    plan = begin(work, identity_of(work, 1), by="eve", reason="person_asked", clock=lambda: NOW)
+    plan = start(work)
     kept = plan_path(work.root, plan.erasure_id).read_bytes()
     go_on(work, plan.erasure_id, MEANS)
     for erasure_id in (plan.erasure_id, "0" * 16):  # ended; and killed before it was written down
@@ -243,13 +125,60 @@ def test_killed_before_its_plan_went_the_next_command_takes_the_plan_away(
 def test_killed_inside_the_exchange_of_artifacts_it_ends_clean(
     work: Workspace, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    plan = begin(work, identity_of(work, 1), by="eve", reason="person_asked", clock=lambda: NOW)
+    plan = start(work)
     with monkeypatch.context() as patch:
         patch.setattr(stores, call, lambda journal: (_ for _ in ()).throw(Killed()))
         with pytest.raises(Killed):
             go_on(work, plan.erasure_id, MEANS)
     go_on(work, plan.erasure_id, MEANS)
     assert_clean(work, plan)
+    gone = saga.status(work)[0].steps["artifacts"]
+    assert isinstance(gone, dict)
+    assert (gone["faces"], gone["crops"]) == (PHOTOS, 2 * PHOTOS)  # what the killed call counted
+
+
+def test_an_erasure_that_is_done_gives_its_certificate_and_does_nothing(work: Workspace) -> None:
+    plan = start(work)
+    done = go_on(work, plan.erasure_id, MEANS)
+    paper = (work.root / done.place).read_bytes()
+    assert go_on(work, plan.erasure_id, replace(MEANS, search_too=(work.root.parent / "no such",))) == done
+    assert (work.root / done.place).read_bytes() == paper
+    (work.root / done.place).unlink()
+    with pytest.raises(DataError, match="restore it from a backup"):
+        go_on(work, plan.erasure_id, MEANS)
+
+
+def test_of_a_labelling_servers_folder_what_holds_the_person_goes_and_free_pages_too(work: Workspace) -> None:
+    plan, folder = replace(start(work), tasks=(("one", 7), ("one", 8))), work.root.parent / "label-studio"
+    (folder / "media" / "upload" / "1").mkdir(parents=True)
+    mine, of_another = folder / "media" / "upload" / "1" / "a.jpg", folder / "media" / "upload" / "1" / "b.jpg"
+    mine.write_bytes(b"before" + jpeg_of(work))
+    of_another.write_bytes(jpeg_of(work, person=2))
+    with closing(sqlite3.connect(folder / DATABASE)) as database:
+        database.execute("PRAGMA secure_delete=OFF")
+        database.execute("CREATE TABLE task (said TEXT)")
+        database.execute("INSERT INTO task VALUES (?)", [NAME])
+        database.execute("DELETE FROM task")
+        database.commit()
+    needles, deleted = plan.search_for(), list[int]()
+    assert len(search([folder], needles).held) == 2
+
+    def delete(task_id: int) -> int:
+        deleted.append(task_id)
+        return 1
+
+    told = clear_labelling(work, plan, Labelling(delete_task=delete, folder=folder))
+    assert search([folder], needles).held == ()
+    assert of_another.is_file()
+    assert told == {"tasks": 2, "projects": 1, "uploads": 2, "questions": 0, "files": 1}
+    assert deleted == [7, 8]
+    elsewhere = clear_labelling(work, plan, Labelling(delete_task=delete))
+    assert isinstance(elsewhere, dict)
+    assert "2 uploaded files" in str(elsewhere["then"])
+    assert "VACUUM" in str(elsewhere["then"])
+    unnamed = clear_labelling(work, plan, None)
+    assert isinstance(unnamed, dict)
+    assert unnamed["left"] == 2
 
 
 def test_a_plain_delete_leaves_bytes_which_the_search_finds(work: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,7 +194,7 @@ def test_a_plain_delete_leaves_bytes_which_the_search_finds(work: Workspace, mon
         return {}
 
     monkeypatch.setattr(saga, "purge_catalogue", plain_delete)
-    plan = begin(work, identity_of(work, 1), by="eve", reason="person_asked", clock=lambda: NOW)
+    plan = start(work)
     with pytest.raises(ErasureIncomplete):
         go_on(work, plan.erasure_id, MEANS)
     assert rows_naming(work.ledger_url(), plan.ids) == {}  # no row is there, but its bytes are
@@ -281,14 +210,14 @@ def test_a_store_that_is_forgotten_is_never_certified(
     monkeypatch.setattr(saga, forgotten, lambda *_: {})
     if forgotten != "clear_leftovers":
         monkeypatch.setattr(saga, "clear_leftovers", lambda *_: {})
-    plan = begin(work, identity_of(work, 1), by="eve", reason="person_asked", clock=lambda: NOW)
+    plan = start(work)
     with pytest.raises(ErasureIncomplete):
         go_on(work, plan.erasure_id, MEANS)
     assert [one.state for one in saga.status(work)] == ["under_way"]
 
 
 def test_a_signed_certificate_holds_until_a_byte_of_it_changes(work: Workspace) -> None:
-    plan = begin(work, identity_of(work, 1), by="eve", reason="person_asked", clock=lambda: NOW)
+    plan = start(work)
     done = go_on(work, plan.erasure_id, Means(clock=lambda: NOW, signer=Signer(b"s" * 32)))
     path = work.root / done.place
     found = verify_certificate(work, path)
@@ -315,6 +244,12 @@ def test_the_command_asks_first_and_says_neither_name_nor_face(work: Workspace) 
     assert CliRunner().invoke(app, ["erase", "verify", paper, *where]).exit_code == 0
     listed = CliRunner().invoke(app, ["erase", "status", *where], catch_exceptions=False)
     assert json.loads(listed.stdout)["state"] == "done"
+    again = ["erase", "apply", "--by", "eve", "--reason", "person_asked", "--yes", *where]
+    for known in (subject, told["erasure"]):
+        retried = CliRunner().invoke(app, [*again, known], catch_exceptions=False)
+        assert (retried.exit_code, json.loads(retried.stdout)) == (0, told), "a task that is retried ends the same"
+    assert CliRunner().invoke(app, [*again, NAME]).exit_code != 0, "a name leads to nobody any more"
+    assert len(saga.status(work)) == 1
     with pytest.raises(DataError):
         begin(work, subject, by="eve", reason="person_asked")
 
@@ -323,12 +258,28 @@ def test_needles_are_found_across_chunks_and_inside_compressed_tables(tmp_path: 
     rng = np.random.default_rng(0)
     needle = rng.bytes(48)
     path = tmp_path / "large"
-    for start in (0, (8 << 20) - 20, (8 << 20) + 5_000):
+    for place in (0, (8 << 20) - 20, (8 << 20) + 5_000):
         payload = bytearray(rng.bytes((8 << 20) + 10_000))
-        payload[start : start + 48] = needle
+        payload[place : place + 48] = needle
         path.write_bytes(payload)
         assert Needles([needle]).in_file(path)
         assert not Needles([rng.bytes(48)]).in_file(path)
     text = base64.b64encode(b"x" + needle * 4)
     assert Needles(windows_of(needle * 4)).found_in(text)
     assert search([tmp_path], Needles([b"/large/.."[:8], b"no such!"])).held == ()
+
+
+def test_bytes_that_the_footage_of_others_holds_too_are_not_taken_for_the_person(
+    work: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of one wall behind two people."""
+    monkeypatch.setattr(planning, "windows_of", lambda payload: [face_id(2, 0).encode()])
+    assert_clean(work, erase(work))
+
+
+def test_of_a_file_with_two_names_both_are_found(tmp_path: Path) -> None:
+    (tmp_path / "one").write_bytes(b"0123456789 and more")
+    (tmp_path / "other").hardlink_to(tmp_path / "one")
+    found = search([tmp_path], Needles([b"0123456789"]))
+    assert [Path(name).name for name in found.held] == ["one", "other"]
+    assert found.files == 1

@@ -10,6 +10,7 @@ from PIL import Image
 
 from faceloop.evaluation.gold_sets import GoldSetParams, digest_of_set, photos_of, read_gold_set, set_id
 from faceloop.evaluation.protocols import accuracy_by_folds, best_threshold, read_pairs
+from faceloop.footage.limits import DecoderLimits
 from facestore.errors import DataError
 
 from .evaluation_world import picture
@@ -95,7 +96,7 @@ def test_a_fold_is_judged_by_the_threshold_of_the_others() -> None:
 def test_a_folder_a_person_becomes_gold_whose_ids_name_nobody(tmp_path: Path) -> None:
     _photos(tmp_path)
     params = _set(tmp_path)
-    gold = read_gold_set(params, photos_of(params), None)
+    gold = read_gold_set(params, photos_of(params), None, DecoderLimits())
     assert len(gold) == 9
     assert len(gold.identity_ids) == 3
     assert not any(name in text for name in ("ann", "bob", "jpg") for text in (*gold.face_ids, *gold.identity_ids))
@@ -108,7 +109,7 @@ def test_excepted_photos_are_left_out_and_a_broken_one_is_like_nobody(tmp_path: 
     (tmp_path / "set" / PHOTOS[0]).write_bytes(b"no picture")
     (tmp_path / "except.txt").write_text("# wrong person\ncat/cat_0003.jpg\n", encoding="utf-8")
     params = _set(tmp_path / "set", except_file=str(tmp_path / "except.txt"))
-    gold = read_gold_set(params, photos_of(params), None)
+    gold = read_gold_set(params, photos_of(params), None, DecoderLimits())
     assert len(gold) == 8
     assert gold.has_crop.sum() == 7
 
@@ -130,4 +131,4 @@ def test_crops_of_another_size_and_folders_that_are_not_there_are_said(tmp_path:
     Image.new("RGB", (50, 40)).save(tmp_path / "ann" / "a.png")
     params = _set(tmp_path)
     with pytest.raises(DataError, match="50 × 40 px, crops are 112 × 112"):
-        read_gold_set(params, photos_of(params), None)
+        read_gold_set(params, photos_of(params), None, DecoderLimits())

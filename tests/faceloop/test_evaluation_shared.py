@@ -9,6 +9,7 @@ from faceloop.evaluation.gold_sets import GoldSetParams, photos_of, read_gold_se
 from faceloop.evaluation.pair_scores import score_pairs
 from faceloop.evaluation.resampling import Draws
 from faceloop.evaluation.verification import Support, verify
+from faceloop.footage.limits import DecoderLimits
 from faceloop.vision.choice import ModelParams
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -26,7 +27,7 @@ def test_photos_of_259_people_give_the_known_tar_and_refuse_what_they_cannot_sho
         except_file=str(DATA / "faces_dev_label_errors.txt"), is_aligned=False,
     )  # fmt: skip
     model = ModelParams(pack="builtin", accept_licence=None, engine="openvino", precision="f32", provider="cpu")
-    gold = read_gold_set(params, photos_of(params), model.detector(threads=2, min_score=0.7))
+    gold = read_gold_set(params, photos_of(params), model.detector(threads=2, min_score=0.7), DecoderLimits())
     assert gold.has_crop.sum() == len(gold) == 1083
     found = embed_gold(gold, model.recogniser(threads=2, batch_size=8))
     scores = score_pairs(found.vectors, gold.identity, gold.occasion, largest_far=0.001, most_listed=1_000_000)

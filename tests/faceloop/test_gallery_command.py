@@ -171,6 +171,22 @@ def test_whom_consents_withhold_is_in_no_gallery_also_when_they_withdraw_meanwhi
         roll_back_gallery(work)
 
 
+def test_no_copy_is_given_to_others_of_a_gallery_that_holds_whom_consents_withhold(
+    work: Workspace, tmp_path: Path
+) -> None:
+    name_consents(work, {face_id(1, photo): "c-1" for photo in range(PHOTOS)})
+    consents = Consents(work.ledger_url())
+    consents.append([a_consent("c-1")])
+    publish_gallery(work, PROPOSED)
+    assert command(work, "export", str(tmp_path / "before"))["gallery"] == history_of(work.root)[-1]
+    consents.withdraw(consent_id="c-1", reason="person_asked", by="desk")
+    consents.close()
+    arguments = ["--root", str(work.root), "--params", str(work.root.parent / "params.yaml")]
+    done = CliRunner().invoke(gallery_app, ["export", str(tmp_path / "after"), *arguments])
+    assert isinstance(done.exception, DataError) and "consents withhold" in str(done.exception)
+    assert not (tmp_path / "after").exists()
+
+
 def test_a_face_that_people_took_out_leaves_the_rest_of_its_person(work: Workspace) -> None:
     say(work, "ignore", face_id(0, 3))
     assert publish_gallery(work, PROPOSED).identities == 4

@@ -3,7 +3,9 @@
 import gc
 import multiprocessing
 import os
+import pickle
 import signal
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +115,25 @@ def test_a_kept_picture_that_was_spoilt_does_not_count(tmp_path: Path) -> None:
     assert not decoded.read_into(5, place)
     decoded._room.bytes[PICTURE_BYTES + 100] ^= 1
     assert not decoded.read_into(1, place)
+
+
+def test_pictures_of_an_encrypted_root_lie_on_the_disk_sealed_and_come_back(tmp_path: Path) -> None:
+    def lies_there(*, is_sealed: bool) -> bool:
+        """Whether a window of the picture is in the file, and every picture comes back."""
+        decoded = DecodedPictures(tmp_path, samples=3, room_bytes=1 << 20, is_sealed=is_sealed)
+        noise = np.random.default_rng(5).integers(0, 256, (112, 112, 3), np.uint8)
+        place = np.empty((112, 112, 3), np.uint8)
+        decoded.keep(1, noise)
+        travelled = pickle.loads(ForkingPickler.dumps(decoded)) if is_sealed else decoded  # noqa: S301
+        assert travelled.read_into(1, place) and np.array_equal(place, noise)
+        assert not decoded.read_into(0, place)
+        found = noise.tobytes()[5_000:5_048] in decoded._room.bytes.tobytes()
+        decoded._room.bytes[PICTURE_BYTES + 100] ^= 1
+        assert not decoded.read_into(1, place)
+        return found
+
+    assert not lies_there(is_sealed=True)
+    assert lies_there(is_sealed=False)  # the mutant: nobody sealed it
 
 
 def test_room_that_the_disk_does_not_have_is_refused_at_once(tmp_path: Path) -> None:

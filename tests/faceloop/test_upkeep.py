@@ -254,6 +254,17 @@ def test_sweep_lists_first_and_takes_only_what_nobody_uses(littered: Workspace) 
     assert _verify(littered).damages == ()
 
 
+def test_sweep_takes_nothing_of_the_users_own_whatever_its_name_ends_in(tmp_path: Path) -> None:
+    work = make_root(tmp_path / "root", tmp_path / "root" / "films")  # the source lies in the root, as in params.yaml
+    films = [work.root / "films" / "party.old" / "only.mp4", work.root / "films" / "party" / "new.mp4"]
+    films += [work.root / "films" / "download.partial", work.root / "notes.old" / "note", work.root / "notes" / "note"]
+    for film in films:
+        film.parent.mkdir(parents=True, exist_ok=True)
+        film.write_bytes(b"the only copy")
+    assert sweep(work, now_s=NOW_S, older_than_s=DAY_S, is_dry=False) == ([], [])
+    assert all(film.is_file() for film in films)
+
+
 def test_what_is_young_may_be_on_its_way(littered: Workspace) -> None:
     now_s = (littered.root / "objects").stat().st_ctime
     found, _ = sweep(littered, now_s=now_s, older_than_s=DAY_S, is_dry=True)

@@ -146,7 +146,7 @@ def test_a_bucket_that_cannot_be_reached_is_a_store_error(monkeypatch: pytest.Mo
     shelf = BucketShelf(bucket=S3Bucket("nowhere", client), prefix="faces/")
     with pytest.raises(StoreError, match="cannot put s3://nowhere/faces/aa/00-"):
         shelf.put("aa", 0, JPEG)
-    with pytest.raises(StoreError, match="cannot list s3://nowhere"):
+    with pytest.raises(StoreError, match="cannot list versions of s3://nowhere"):
         shelf.remove("aa")
     with pytest.raises(StoreError, match="cannot remove 1 objects of s3://nowhere"):
         shelf.bucket.remove(["faces/aa/0.jpg"])

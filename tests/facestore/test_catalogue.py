@@ -195,3 +195,18 @@ def test_the_error_says_which_log_could_not_be_opened(tmp_path: Path) -> None:
     for opened, name in ((Ledger, "ledger"), (DecisionLog, "decision log"), (IdentityLog, "identity log")):
         with pytest.raises(StoreError, match=f"cannot open the {name}"):
             opened(f"sqlite:///{tmp_path / 'text'}")
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("place", ["sqlite", "postgresql"])
+def test_an_error_of_the_database_tells_no_value_of_a_row(
+    place: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = f"sqlite:///{tmp_path}/c.sqlite3" if place == "sqlite" else request.getfixturevalue("postgres_url")
+    engine = connected(url, "catalogue")
+    insert = text("INSERT INTO named VALUES (:name, NULL)")
+    with pytest.raises(StoreError, match="cannot name somebody") as caught, writing(engine, "name somebody") as session:
+        session.execute(text("CREATE TABLE named (name TEXT, needed TEXT NOT NULL)"))
+        session.execute(insert, {"name": "Annabel Featherstone"})
+    assert "Annabel" not in str(caught.value)
+    engine.dispose()

@@ -116,7 +116,7 @@ def test_a_withdrawal_that_was_taken_back_in_time_still_stops_the_run_that_read_
     with writing(engine, "begin") as session:
         basis = read_basis(session, ("training",), material, is_enforced=False)
     assert consents.withdraw(consent_id="c", reason="person_asked", by="desk") == ("c",)
-    consents.append([a_consent("c")])
+    consents.append([a_consent("c", said_at=consents.now())])
     with writing(engine, "publish") as session, pytest.raises(ConsentChanged, match="run it again"):
         prove(session, basis)
     with reading(engine, "look") as session:
@@ -152,6 +152,29 @@ def test_a_consent_allows_its_purposes_between_its_two_times_and_no_others(tmp_p
         assert may(session, ["c"], "annotation", start) == set()
         assert may(session, ["c"], "training", end) == set()
     engine.dispose()
+    consents.close()
+
+
+def test_a_list_that_is_imported_again_under_another_account_brings_back_nothing_that_was_withdrawn(
+    tmp_path: Path,
+) -> None:
+    consents = Consents(f"sqlite:///{tmp_path}/c.sqlite3")
+    listed = a_consent("c")
+    consents.append([listed])
+    consents.withdraw(consent_id="c", reason="person_asked", by="desk")
+    assert consents.append([a_consent("c", said_at=listed.said_at, said_by="somebody else")]) == 0
+    assert consents.standings()["c"].last.kind == "withdrawn"
+    assert consents.append([a_consent("c", said_at=consents.now())]) == 1, "given anew, it counts"
+    assert consents.standings()["c"].last.kind == "given"
+    consents.close()
+
+
+def test_a_consent_that_was_narrowed_is_not_widened_by_the_list_of_before(tmp_path: Path) -> None:
+    consents = Consents(f"sqlite:///{tmp_path}/c.sqlite3")
+    wide = a_consent("c")
+    consents.append([wide, a_consent("c", ("detect_only",))])
+    assert consents.append([a_consent("c", said_at=wide.said_at, said_by="somebody else")]) == 0
+    assert consents.standings()["c"].last.purposes == ("detect_only",)
     consents.close()
 
 

@@ -218,6 +218,26 @@ def test_a_rotation_that_was_killed_goes_on_and_both_keys_work_meanwhile(
     assert [after.unseal(face, "aligned", one).decode() for face, one in zip(faces, sealed, strict=True)] == faces
 
 
+def test_a_rotation_that_was_killed_before_it_emptied_the_journal_does_so_when_it_is_run_again(
+    root: SealedRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root.ring().prepare(["face"])
+    both = {**root.environ, NEW_MASTER_KEY: spelled(NEW_KEY)}
+    purge, calls = KeyRing.purge, Counter[str]()
+
+    def killed(self: KeyRing) -> None:
+        calls["purge"] += 1
+        if calls["purge"] == 1:
+            raise KeyboardInterrupt
+        purge(self)
+
+    monkeypatch.setattr(KeyRing, "purge", killed)
+    with pytest.raises(KeyboardInterrupt):
+        rotate(root.path, new_key=NEW_KEY, new_key_file=None, environ=both)
+    assert rotate(root.path, new_key=NEW_KEY, new_key_file=None, environ=both) == 0
+    assert calls["purge"] == 2
+
+
 def test_a_process_of_before_a_rotation_makes_no_keys_that_nobody_opens(root: SealedRoot) -> None:
     before = root.ring()
     rotate(root.path, new_key=NEW_KEY, new_key_file=None, environ={**root.environ, NEW_MASTER_KEY: spelled(NEW_KEY)})

@@ -35,6 +35,14 @@ def _publish(path: Path, files: dict[str, bytes], run_key: str = "k") -> None:
     publish(path, stage="detect", run_key=run_key, counts={"in": 1}, inputs={})
 
 
+def test_half_a_manifest_that_a_kill_left_is_no_file_of_what_is_published(tmp_path: Path) -> None:
+    staging = fresh_partial(tmp_path / "faces", keep=True)
+    (staging / "t").write_bytes(b"one")
+    (staging / f"{MANIFEST}.partial").write_text('{"sta')
+    publish(tmp_path / "faces", stage="detect", run_key="k", counts={}, inputs={})
+    verify(tmp_path / "faces")
+
+
 def test_a_published_folder_verifies_and_reads_back(tmp_path: Path) -> None:
     path = tmp_path / "faces"
     _publish(path, {"b000/t": b"one", "b001/t": b"two"})

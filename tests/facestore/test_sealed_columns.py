@@ -13,7 +13,7 @@ from facestore.keys import MARKER
 from facestore.records import FaceEmbedding, TrackletTemplate
 from facestore.secretkeys import MASTER_KEY
 from facestore.shards import SampleLabel, ShardReader, write_shards
-from facestore.tables import column_matrix, read_columns, read_table, write_table
+from facestore.tables import column_matrix, destroyed_owners, read_columns, read_table, write_table
 
 _TURNED = np.eye(6, 16, dtype=np.float32) + np.float32(0.25)
 VECTORS = (_TURNED / np.linalg.norm(_TURNED, axis=1, keepdims=True)).astype(np.float32)
@@ -77,13 +77,37 @@ def test_equal_runs_give_equal_files(root: SealedRoot) -> None:
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
-def test_a_shredded_vector_is_refused_by_its_faces_id(root: SealedRoot) -> None:
-    write_table(root.path / "embeddings" / "faces.parquet", FaceEmbedding, _rows())
+def test_rows_of_destroyed_keys_are_left_out_and_their_owners_named(root: SealedRoot) -> None:
+    folder = root.path / "embeddings"
+    write_table(folder / "faces.parquet", FaceEmbedding, _rows())
+    assert destroyed_owners(folder, "faces", FaceEmbedding) == set()
     root.ring().shred(["f3"])
-    assert read_columns(root.path / "embeddings", "faces", FaceEmbedding, ("face_id",)).num_rows == 6
-    with pytest.raises(KeyShredded) as caught:
-        read_columns(root.path / "embeddings", "faces", FaceEmbedding)
-    assert caught.value.owner_id == "f3"
+    assert read_columns(folder, "faces", FaceEmbedding, ("face_id",)).num_rows == 6
+    left = [row for row in _rows() if row.face_id != "f3"]
+    assert read_columns(folder, "faces", FaceEmbedding)["face_id"].to_pylist() == [row.face_id for row in left]
+    assert list(read_table(folder, "faces", FaceEmbedding)) == left
+    assert destroyed_owners(folder, "faces", FaceEmbedding) == {"f3"}
+    root.ring().shred([f"f{number}" for number in range(6)])
+    assert read_columns(folder, "faces", FaceEmbedding).num_rows == 0
+
+
+def test_keys_that_were_lost_are_not_taken_for_destroyed_ones(root: SealedRoot) -> None:
+    """Rows are left out only where keys were destroyed: another key store must not empty a root."""
+    folder = root.path / "embeddings"
+    write_table(folder / "faces.parquet", FaceEmbedding, _rows())
+    with CropWriter(root.path / "crops" / "b000") as writer:
+        writer.put("aligned", "f0", np.full((112, 112, 3), 90, dtype=np.uint8))
+    root.ring().shred(["f3"])
+    (root.path / "keys.sqlite3").rename(root.path / "elsewhere.sqlite3")
+    for suffix in ("-wal", "-shm"):
+        (root.path / f"keys.sqlite3{suffix}").unlink(missing_ok=True)
+    for look in (
+        lambda: read_columns(folder, "faces", FaceEmbedding),
+        lambda: destroyed_owners(folder, "faces", FaceEmbedding),
+        lambda: CropReader(root.path / "crops").shredded("aligned", {"b000/f0"}),
+    ):
+        with pytest.raises(StoreError, match="not this root's"):
+            look()
 
 
 def test_without_the_keys_vectors_and_crops_are_refused(root: SealedRoot, monkeypatch: pytest.MonkeyPatch) -> None:

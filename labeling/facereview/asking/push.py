@@ -112,7 +112,7 @@ def push(
             known=choice.known,
             twins=choice.twins,
             waiting=len(new) - fresh - refused.total(),
-            refused=refused,
+            refused=dict(refused),  # asdict of Python 3.11 makes keys of a Counter into pairs
             finished=len(finished.question_ids),
             adopted=found.adopted,
             lost=found.lost,

@@ -5,6 +5,7 @@ from typing import Self
 
 from facereview.asking.shelf import picture_name, question_folder
 from facestore.s3 import S3Bucket
+from facestore.s3versions import remove_below
 
 _TYPE = "image/jpeg"
 _MARK = "shelf.txt"  # the labelling server refuses a prefix under which nothing lies
@@ -36,7 +37,7 @@ class BucketShelf:
         return f"s3://{self.bucket.name}/{key}"
 
     def remove(self, question_id: str) -> None:
-        self.bucket.remove([key for key, _, _ in self.bucket.list(self._folder(question_id))])
+        remove_below(self.bucket, self._folder(question_id))  # earlier versions too: they show faces
 
     def held(self) -> set[str]:
         names = [key.removeprefix(self.prefix).partition("/") for key, _, _ in self.bucket.list(self.prefix)]

@@ -25,16 +25,27 @@ DOORS = {  # command → purpose, unless FACELOOP_PURPOSE says another
     "decisions add": "labelling", "decisions retract": "labelling", "decisions export": "labelling",
     "identities list": "labelling", "identities show": "labelling", "identities history": "labelling",
     "identities merge": "labelling", "identities split": "labelling", "identities rename": "labelling",
-    "identities undo": "labelling", "serve-suggestions": "labelling", "mine": "labelling",
+    "identities undo": "labelling", "serve-suggestions": "labelling", "decisions list": "labelling",
+    "decisions conflicts": "labelling", "feedback take": "labelling", "feedback ask": "labelling",
+    "simulate": "labelling",
     "run pack": "training", "run train": "training", "run train_attributes": "training", "run export": "training",
     "run evaluate": "evaluation", "release pull": "training", "release convert": "training",
     "release correct": "training", "release compact": "training", "releases promote": "training",
+    "releases rollback": "training", "releases evaluate": "evaluation", "train-node": "training", "sweep": "training",
+    "models gate": "evaluation", "models promote": "recognition", "models rollback": "recognition",
+    "models switch": "recognition", "migrate-model": "recognition", "calibrate": "recognition",
+    "watch measure": "evaluation", "watch report": "evaluation", "jobs submit": "training", "jobs work": "training",
     "gallery publish": "recognition", "gallery roll-back": "recognition", "gallery show": "recognition",
+    "gallery export": "recognition",
     "restrict find": "data_subject_request", "restrict apply": "data_subject_request",
     "restrict lift": "data_subject_request", "restrict certificate": "data_subject_request",
-    "keys init": "security", "keys rotate": "security",
+    "keys init": "security", "keys rotate": "security", "keys seal": "security", "keys pictures": "security",
+    "store sweep": "storage_limitation",
 }  # fmt: skip
-DOOR_GROUPS = {"consent": "data_subject_request", "erase": "data_subject_request"}  # every command of these
+DOOR_GROUPS = {  # every command of these
+    "consent": "data_subject_request", "erase": "data_subject_request", "mine": "labelling",
+    "retention": "storage_limitation",
+}  # fmt: skip
 
 
 @contextmanager

@@ -2,28 +2,40 @@
 
 import json
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from faceloop.commands.erase_probe import FacesOption, confirm, listed, probe
+from faceloop.commands.find_faces import find_faces
 from faceloop.commands.options import ByOption, ParamsOption, RootOption, SetOption, user, workspace
-from faceloop.erasure.certificate import verify_certificate
+from faceloop.erasure.certificate import Certificate, verify_certificate
+from faceloop.erasure.finding import BY_FACES, BY_SUBJECT, Finding
+from faceloop.erasure.labelling import open_labelling
 from faceloop.erasure.planning import Plan, make_plan
-from faceloop.erasure.saga import Means, begin, find_waiting, go_on, utc_now
+from faceloop.erasure.probe_papers import open_probes
+from faceloop.erasure.probing import confirmed_faces, is_probe
+from faceloop.erasure.saga import Means, begin, find_ended, find_waiting, go_on, utc_now
 from faceloop.erasure.saga import status as erasures_of
 from faceloop.restriction.subject import find_subject, read_situation
-from faceloop.review.access import server_address
-from facereview.labelstudio.adapter import LabelStudioServer
+from faceloop.review.access import URL as LABELLING_URL
+from faceloop.runner import Workspace
 from facestore.ciphers import Signer
-from facestore.errors import ServerGone
+from facestore.errors import ConfigError
 from facestore.ids import JsonValue
 from facestore.secretkeys import SIGNING_KEY, read_secret
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+app.command()(probe)
+app.command()(confirm)
 
 SubjectArgument = Annotated[
-    str, typer.Argument(help="An identity id, a name, or the id of a face; the beginning of an id will do.")
+    str,
+    typer.Argument(
+        help="An identity id, a name, or the id of a face; the beginning of an id will do. Or a confirmed probe."
+    ),
 ]
 
 
@@ -33,14 +45,18 @@ def plan(
 ) -> None:
     """What an erasure would remove, counted. Changes nothing."""
     work = workspace(root, params, overrides)
+    whom, _ = _meant(work, subject, [])
     situation = read_situation(work)
-    _print(_counts(make_plan(work, situation, find_subject(situation, subject))))
+    _print(_counts(make_plan(work, situation, find_subject(situation, whom))))
 
 
 @app.command()
 def apply(
-    subject: SubjectArgument,
     reason: Annotated[str, typer.Option("--reason", help="A code, such as person_asked or consent_withdrawn.")],
+    subject: Annotated[
+        str, typer.Argument(help="As for `plan`, or a probe that somebody has confirmed; none with --faces.")
+    ] = "",
+    faces: FacesOption = "",
     by: ByOption = "",
     is_confirmed: Annotated[bool, typer.Option("--yes", help="Do not ask: somebody has approved it.")] = False,
     also_source: Annotated[bool, typer.Option("--also-source", help="Remove the files of the source, too.")] = False,
@@ -57,39 +73,44 @@ def apply(
 ) -> None:
     """Remove the person everywhere, search every file, write the certificate. Killed, it goes on when called again."""
     work = workspace(root, params, overrides)
-    waiting = find_waiting(work, subject)
-    if waiting is None and not is_confirmed:
-        situation = read_situation(work)
-        _print(_counts(make_plan(work, situation, find_subject(situation, subject))))
-        typer.confirm("Erase this for good?", abort=True)
-    found = waiting or begin(work, subject, by=by or user(), reason=reason)
-    has_server = bool(labelling or os.environ.get("FACELOOP_LABEL_STUDIO_URL"))
+    if bool(subject) == bool(faces):
+        raise ConfigError("name a subject or --faces, and not both; nothing was erased")
+    named = listed(faces)
+    found = find_waiting(work, subject or frozenset(named))
+    if found is None and (ended := find_ended(work, subject)) is not None:
+        _print(_certified(ended))  # a retried task, for one
+        return
+    if found is None:
+        whom, finding = _meant(work, subject, named)
+        if not is_confirmed and find_waiting(work, whom) is None:
+            situation = read_situation(work)
+            _print(_counts(make_plan(work, situation, find_subject(situation, whom))))
+            typer.confirm("Erase this for good?", abort=True)
+        found = begin(work, whom, by=by or user(), reason=reason, finding=finding)
+    has_server = labelling is not None or bool(found.tasks and os.environ.get(LABELLING_URL))
     secret = read_secret(os.environ, SIGNING_KEY)
-    means = Means(
-        clock=utc_now,
-        signer=Signer(secret.key) if secret else None,
-        delete_task=_delete_task(labelling) if has_server and found.tasks else None,
-        also_source=also_source,
-        search_too=tuple(search_too or ()),
-    )
-    done = go_on(work, found.erasure_id, means)
-    _print(
-        {
-            "erasure": done.erasure_id,
-            "faces": done.faces,
-            "files_searched": done.files_searched,
-            "bytes_searched": done.bytes_searched,
-            "certificate": done.place,
-            "sha256": done.sha256,
-        }
-    )
+    server = open_labelling(work, labelling, os.environ) if has_server else nullcontext()
+    with server as opened:
+        means = Means(
+            clock=utc_now,
+            signer=Signer(secret.key) if secret else None,
+            labelling=opened,
+            also_source=also_source,
+            search_too=tuple(search_too or ()),
+        )
+        done = go_on(work, found.erasure_id, means)
+    _print(_certified(done))
 
 
 @app.command()
 def status(root: RootOption = None, params: ParamsOption = None, overrides: SetOption = None) -> None:
-    """Every erasure with the steps that are done."""
-    for one in erasures_of(workspace(root, params, overrides)):
+    """Every erasure with the steps that are done, then probes that are not applied."""
+    work = workspace(root, params, overrides)
+    for one in erasures_of(work):
         _print({"erasure": one.erasure_id, "state": one.state, "reason": one.reason, "steps": [*one.steps]})
+    for asked in open_probes(work.root):
+        state = "confirmed" if asked.confirmed else "waits for a person"
+        _print({"probe": asked.probe_id, "state": state, "asked_at": asked.asked_at, "faces": asked.faces_shown})
 
 
 @app.command()
@@ -113,22 +134,10 @@ def verify(
         raise typer.Exit(1)
 
 
-def _delete_task(folder: Path | None) -> "_Delete":
-    address = server_address(folder or Path(), os.environ)
-    return _Delete(LabelStudioServer(address.url, address.token))
-
-
-class _Delete:
-    """Deletes a task; one that is gone counts as deleted."""
-
-    def __init__(self, server: LabelStudioServer) -> None:
-        self._server = server
-
-    def __call__(self, task_id: int) -> None:
-        try:
-            self._server.delete_task(task_id)
-        except ServerGone:
-            return
+def _meant(work: Workspace, subject: str, faces: list[str]) -> tuple[str | frozenset[str], Finding]:
+    if faces:
+        return frozenset(find_faces(work, faces)), BY_FACES
+    return confirmed_faces(work, subject) if is_probe(subject) else (subject, BY_SUBJECT)
 
 
 def _counts(found: Plan) -> dict[str, JsonValue]:
@@ -143,6 +152,17 @@ def _counts(found: Plan) -> dict[str, JsonValue]:
         "source_files": len(found.locations),
         "tasks": len(found.tasks),
         "releases": list(found.releases),
+    }
+
+
+def _certified(done: Certificate) -> dict[str, JsonValue]:
+    return {
+        "erasure": done.erasure_id,
+        "faces": done.faces,
+        "files_searched": done.files_searched,
+        "bytes_searched": done.bytes_searched,
+        "certificate": done.place,
+        "sha256": done.sha256,
     }
 
 

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from faceloop.commands.options import ParamsOption, RootOption, SetOption, workspace
-from faceloop.export.gallery import summary_of, verify_gallery
+from faceloop.export.gallery import plain_gallery, summary_of, verify_gallery
 from faceloop.export.gallery_shelf import GALLERIES, history_of
-from faceloop.promotion.galleries import GalleryRequest, publish_gallery, roll_back_gallery
-from facestore.errors import DataError
+from faceloop.promotion.galleries import GalleryRequest, publish_gallery, refuse_gone, roll_back_gallery
+from facestore.errors import ConfigError, DataError
 from facestore.ids import JsonValue
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
@@ -70,6 +70,25 @@ def show(root: RootOption = None, params: ParamsOption = None, overrides: SetOpt
             **summary_of(folder),
         }
     )
+
+
+@app.command()
+def export(
+    to: Annotated[Path, typer.Argument(help="A new folder outside the root, for consumers that have no keys.")],
+    root: RootOption = None,
+    params: ParamsOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Copy the gallery that counts to where it can be read without the root's keys. Nobody takes it back from there;
+    refused where it holds somebody who was taken out or withheld since."""
+    work = workspace(root, params, overrides)
+    history = history_of(work.root)
+    if not history:
+        raise DataError(f"no gallery was published in {work.root}; `faceloop gallery publish` does")
+    if to.resolve().is_relative_to(work.root.resolve()) or to.exists():
+        raise ConfigError("name a new folder outside the root: what lies in it is not encrypted")
+    refuse_gone(work, work.root / GALLERIES / history[-1])
+    _print({"gallery": history[-1], "digest": plain_gallery(work.root / GALLERIES / history[-1], to)})
 
 
 def _print(body: dict[str, JsonValue]) -> None:

@@ -9,9 +9,11 @@ from typing import Annotated
 import typer
 
 from faceloop.commands.options import ParamsOption, RootOption, SetOption, workspace
+from faceloop.consent_gate import ConsentParams, basis_for, refuse_withheld
 from faceloop.experiments.correcting import compact, correct_release, shard_limits
 from faceloop.experiments.pin import PIN, read_pin
 from faceloop.experiments.pulling import pull_release
+from faceloop.params import section
 from faceloop.release.converting import convert_from, convert_to
 from facestore.errors import ConfigError
 from facestore.keys import open_keyring
@@ -85,6 +87,9 @@ def convert(
     """A split as RecordIO, ImageFolder or WebDataset, or a release from one. Pictures stay as they are, to the byte."""
     work = workspace(root, params, values)
     if to is not None and source is None and out is None:
+        consent = section(work.tree, "consent", ConsentParams)
+        basis = basis_for("export", work.path, work.ledger_url(), consent)
+        refuse_withheld("export", work.path, basis.withheld)  # nobody takes samples back from there
         done = convert_to(
             to.value, work.path("release"), split.value, folder, work.progress, payload=open_keyring(work.root)
         )

@@ -21,7 +21,7 @@ from facestore.tables import read_columns
 
 CERTIFICATE = "certificate.json"
 KIND = "erasure (GDPR Art. 17)"
-POLICY = "retrain or retire"
+_IN_USE, _OTHERS = "retrain", "retire"  # what to do with a model that learned from the person
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +61,13 @@ def write_certificate(
     signer: Signer | None,
 ) -> Certificate:
     """Write `erasures/ID/certificate.json`, once the search found nothing."""
-    models = _models(work)
     body: dict[str, JsonValue] = {
         "kind": KIND,
         "erasure": erasure.erasure_id,
         "subject_ref": erasure.subject_ref,
         "asked_by": erasure.asked_by,
         "reason": erasure.reason,
+        "found_by": plan.finding.as_json(),
         "asked_at": erasure.asked_at.isoformat(),
         "certified_at": now.isoformat(),
         "erased": {
@@ -84,8 +84,7 @@ def write_certificate(
             "held": len(found.held),
         },
         "releases_that_held_samples": list(plan.releases),
-        "models": [*models],
-        "models_policy": POLICY if models and plan.releases else "none affected",
+        "models": _models(work, plan),
         "left": list(_left(plan, erasure, copies)),
     }
     digest = sha256_hex(canonical_json(body).encode())
@@ -100,6 +99,25 @@ def write_certificate(
         place=place,
         sha256=digest,
     )
+
+
+def read_certificate(work: Workspace, erasure_id: str) -> Certificate:
+    """The certificate that was written for an erasure. Raises DataError where it is gone or cannot be read."""
+    place = f"{ERASURES}/{erasure_id}/{CERTIFICATE}"
+    try:
+        paper = json.loads((work.root / place).read_text(encoding="utf-8"))
+        return Certificate(
+            erasure_id=str(paper["erasure"]),
+            faces=int(paper["erased"]["faces"]),
+            files_searched=int(paper["searched"]["files"]),
+            bytes_searched=int(paper["searched"]["bytes"]),
+            place=place,
+            sha256=str(paper["sha256"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{place} cannot be read ({type(error).__name__}), though the erasure is done; restore it from a backup"
+        ) from error
 
 
 def verify_certificate(work: Workspace, path: Path) -> Verified:
@@ -136,12 +154,15 @@ def _signed(signer: Signer | None, digest: str) -> dict[str, JsonValue]:
     return {"signature": signer.sign(digest.encode()).hex(), "public_key": signer.public_key().hex()}
 
 
-def _models(work: Workspace) -> list[str]:
+def _models(work: Workspace, plan: Plan) -> list[JsonValue]:
+    """Models that learned from the person, or may have: the promoted one is to be trained anew, the others go."""
     models = Models(work.ledger_url())
     try:
-        return sorted(model.model_id for model, _ in models.all())
+        used = models.current()
     finally:
         models.close()
+    in_use = used.model_id if used is not None else None
+    return [{"model": one, "policy": _IN_USE if one == in_use else _OTHERS} for one in plan.models]
 
 
 def _left(plan: Plan, erasure: Erasure, copies: Copies) -> list[str]:

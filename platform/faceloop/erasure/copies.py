@@ -25,6 +25,11 @@ def copies_of(root: Path) -> Copies:
     elsewhere = []
     config = configparser.ConfigParser(strict=False, interpolation=None)
     config.read([home / name for name in _CONFIGS], encoding="utf-8")
+    index = config.get("core", "site_cache_dir", fallback="")
+    if index:
+        folders.append(home / index)
+    else:
+        elsewhere.append("DVC's index of file names and hashes, in its site cache of this machine: remove that folder")
     for section in config.sections():
         url = config[section].get("url", "") if section.strip("'").startswith("remote ") else ""
         url = url or (config[section].get("dir", "") if section == "cache" else "")

@@ -20,9 +20,9 @@ from facestore.crops import CROPS_FILE
 from facestore.ids import canonical_json
 from facestore.lmdbfile import LmdbReader, LmdbWriter
 from facestore.publish import MANIFEST, Manifest, read_manifest, write_manifest
+from facestore.records import MEDIA_ERASED
 from facestore.tables import ROW_GROUP_ROWS, table_files
 
-MEDIA_ERASED = "media_erased"  # flag of footage whose media went although it shows others too
 _TOKEN = re.compile(r"[\w-]+")
 _TEMPLATES = ("templates.parquet", "committee.parquet", "nodes.parquet")  # rows made of all faces of a tracklet
 KeysOf = Callable[[Mapping[str, Manifest]], Mapping[str, str]]  # manifests of inputs → key of each batch
@@ -99,11 +99,11 @@ def _inherit(table: pa.Table, keep: list[bool], heirs: Mapping[str, str], plan: 
     rows = table.to_pylist()
     for number, row in enumerate(rows):
         heir = heirs.get(row["identity_id"])
-        if not keep[number] and heir and row["identity_id"] != plan.subject_id:
+        if not keep[number] and heir and row["identity_id"] not in plan.ids:
             keep[number] = True
             for column in ("seed_face_id", "best_face_id"):
                 row[column] = heir if row[column] in plan.ids else row[column]
-            row["successor"] = None if row["successor"] == plan.subject_id else row["successor"]
+            row["successor"] = None if row["successor"] in plan.ids else row["successor"]
     return pa.Table.from_pylist(rows, schema=table.schema), keep
 
 

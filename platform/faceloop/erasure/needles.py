@@ -5,6 +5,7 @@ anything else. Tables are compressed, so Parquet is searched once more column by
 """
 
 import base64
+import json
 import os
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 _ANCHOR = 8  # bytes of a needle that are compared first
+_FEWEST_NAME_BYTES = 8  # of a name that is searched for as it is
 _CHUNK_BYTES = 8 << 20
 _WINDOW_BYTES = 48
 _FEWEST_VALUES = 12  # distinct bytes: a window of one colour is in many pictures
@@ -58,17 +60,35 @@ class Needles:
     def in_file(self, path: Path) -> bool:
         """Whether a file's bytes, or the cells of a Parquet file, hold one. Files that vanish meanwhile hold none."""
         try:
+            if any(map(self.found_in, _chunks(path, self._longest))):
+                return True
             with path.open("rb") as file:
                 is_table = file.read(len(_PARQUET)) == _PARQUET
-                file.seek(0)
-                kept = b""
-                while chunk := file.read(_CHUNK_BYTES):
-                    if self.found_in(kept + chunk):
-                        return True
-                    kept = chunk[-self._longest :]
         except FileNotFoundError:
             return False
         return is_table and any(self.found_in(cells) for cells in _cells(path))
+
+    def in_bytes_of(self, path: Path) -> set[bytes]:
+        """Those needles that a file's bytes hold. Raises OSError."""
+        return set[bytes]().union(*map(self.found_in, _chunks(path, self._longest)))
+
+    def in_parts(self, parts: Iterable[bytes]) -> bool:
+        """Whether bytes that come in parts hold one, across parts too."""
+        kept = b""
+        for part in parts:
+            if self.found_in(kept + part):
+                return True
+            kept = (kept + part)[-self._longest :]
+        return False
+
+
+def _chunks(path: Path, overlap: int) -> Iterator[bytes]:
+    """A file's bytes in pieces, each with the last `overlap` bytes of the one before."""
+    with path.open("rb") as file:
+        kept = b""
+        while chunk := file.read(_CHUNK_BYTES):
+            yield kept + chunk
+            kept = chunk[-overlap:]
 
 
 def _cells(path: Path) -> Iterator[bytes]:
@@ -111,8 +131,21 @@ def base64_of(window: bytes) -> list[bytes]:
 
 
 def vector_windows(vector: npt.NDArray[np.float32]) -> list[bytes]:
-    """Bytes of a vector in single and half precision, little-endian: the first eight and the last eight numbers."""
-    return [part.astype(kind).tobytes() for kind in ("<f4", "<f2") for part in (vector[:8], vector[-8:])]
+    """Bytes of a vector in single and half precision, little-endian: the first eight and the last eight numbers, raw
+    and as base64."""
+    raw = [part.astype(kind).tobytes() for kind in ("<f4", "<f2") for part in (vector[:8], vector[-8:])]
+    return [form for window in raw for form in (window, *base64_of(window))]
+
+
+def name_forms(name: str) -> set[bytes]:
+    """How files write a name: UTF-8, UTF-16, escaped as in JSON. One of few letters is in many files by chance: of it
+    only what says that it is a name, as `"name": "Ann"`."""
+    quoted = {json.dumps(name), json.dumps(name, ensure_ascii=False)}
+    forms = {name.encode(), name.encode("utf-16-le"), name.encode("utf-16-be")}
+    forms |= {text[1:-1].encode() for text in quoted}
+    if len(name.encode()) < _FEWEST_NAME_BYTES:
+        forms = {f'"name":{space}{text}'.encode() for text in quoted for space in ("", " ")}
+    return {form for form in forms if len(form) >= _ANCHOR}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +165,7 @@ def search(places: Iterable[Path], needles: Needles, *, but_for: Collection[Path
     passed = {path.resolve() for path in but_for}
     files, size_bytes = 0, 0
     held: list[str] = []
-    seen: set[tuple[int, int]] = set()
+    seen: dict[tuple[int, int], bool] = {}
     for path in _files(places, passed):
         try:
             stat = path.stat()
@@ -140,12 +173,12 @@ def search(places: Iterable[Path], needles: Needles, *, but_for: Collection[Path
             continue
         if needles.found_in(os.fsencode(path)):
             held.append(str(path))
-        if (stat.st_dev, stat.st_ino) in seen:
-            continue
-        seen.add((stat.st_dev, stat.st_ino))
-        files, size_bytes = files + 1, size_bytes + stat.st_size
-        if needles.in_file(path):
-            held.append(str(path))
+        inode = (stat.st_dev, stat.st_ino)
+        if inode not in seen:
+            files, size_bytes = files + 1, size_bytes + stat.st_size
+            seen[inode] = needles.in_file(path)
+        if seen[inode]:
+            held.append(str(path))  # of a file with several names each: all have to go
     return Searched(files=files, size_bytes=size_bytes, held=tuple(sorted(set(held))))
 
 

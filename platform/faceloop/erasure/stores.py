@@ -1,20 +1,23 @@
 """The steps of an erasure that take bytes away: each may be cut off anywhere and done again."""
 
+import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from faceloop.batches import batch_keys
 from faceloop.erasure.filtering import filtered_copy, remanifest, restamp
 from faceloop.erasure.needles import Needles, search
 from faceloop.erasure.planning import ERASURES, Plan
+from faceloop.erasure.probe_papers import drop_probes_showing
 from faceloop.export.gallery_shelf import CURRENT, GALLERIES, history_of
 from faceloop.restriction.papers import RESTRICTIONS
 from faceloop.runner import Workspace, stage_params
 from faceloop.stage import STAGES, load_stage
-from facestore.exchange import Turn, begin_exchange, complete_exchange, end_exchange
+from facestore.exchange import Turn, begin_exchange, complete_exchange, end_exchange, pending_exchange
 from facestore.ids import JsonValue, media_key
+from facestore.keymarker import MARKER, keys_url, read_marker
 from facestore.keys import open_keyring
 from facestore.objects import open_store
 from facestore.publish import MANIFEST, Manifest, read_manifest, recover
@@ -25,7 +28,6 @@ from facestore.shardindex import INDEX
 SWAP, WAITING, ASIDE = "swap.json", "waiting", "aside"
 _KEPT = ("release",)  # changed by its own door
 _LEFT = re.compile(r".+\.(partial|old)|\..+\.t\d+\..+|\..+\.changed")
-DeleteTask = Callable[[int], None]
 
 
 def shred_keys(work: Workspace, plan: Plan) -> JsonValue:
@@ -38,26 +40,16 @@ def shred_keys(work: Workspace, plan: Plan) -> JsonValue:
         ring.purge()
     finally:
         ring.close()
-    return {"encrypted": True, "keys": shredded}
+    is_file = keys_url(work.root, read_marker(work.root), os.environ).startswith("sqlite")
+    then = (
+        {}
+        if is_file
+        else {"then": "the write-ahead log, replicas and backups of the key store's server: its own rules"}
+    )
+    return {"encrypted": True, "keys": shredded, **then}
 
 
-_BUCKET = (
-    "every version of the media was removed from the bucket, which was not searched; what its replicas and unfinished "
-    "uploads hold goes by its own rules (`faceloop store sweep --remove` takes back old uploads)"
-)
-
-
-def delete_tasks(work: Workspace, plan: Plan, delete: DeleteTask | None) -> JsonValue:
-    """Tasks with their annotations, predictions and drafts go from the labelling server, by its API."""
-    if not plan.tasks:
-        return {"tasks": 0}
-    if delete is None:
-        named = ", ".join(f"{task_id} of project {project}" for project, task_id in sorted(plan.tasks))
-        then = f"no labelling server was named; delete there these tasks, and pictures uploaded with them: {named}"
-        return {"tasks": 0, "left": len(plan.tasks), "then": then}
-    for _, task_id in plan.tasks:
-        delete(task_id)
-    return {"tasks": len(plan.tasks), "projects": len({project for project, _ in plan.tasks})}
+_BUCKET = "replicas of the bucket, its access logs and its provider's backups, by their own rules"
 
 
 def remove_media(work: Workspace, plan: Plan, *, also_source: bool) -> JsonValue:
@@ -85,8 +77,11 @@ def exchange_artifacts(work: Workspace, plan: Plan) -> JsonValue:
     """Every artifact without the subject's rows and pictures, all put in place together."""
     home = work.root / ERASURES / plan.erasure_id
     journal = home / SWAP
-    gone: dict[str, int] = {}
-    if not journal.exists():
+    gone: dict[str, JsonValue] = {}
+    begun = pending_exchange(journal)  # by a call that was killed: it counted what goes
+    if isinstance(begun, dict):
+        gone = begun
+    else:
         names = _artifacts(work)
         live = {name: work.path(name) for name in names}
         waiting = {name: home / WAITING / name for name in names}
@@ -97,10 +92,17 @@ def exchange_artifacts(work: Workspace, plan: Plan) -> JsonValue:
         turns = [Turn(waiting=waiting[name], live=live[name], aside=home / ASIDE / name) for name in names]
         begin_exchange(journal, turns, dict(gone))
     complete_exchange(journal)
-    shutil.rmtree(home / ASIDE, ignore_errors=True)
-    end_exchange(journal)
-    shutil.rmtree(home / WAITING, ignore_errors=True)
+    if (home / ASIDE).exists():
+        shutil.rmtree(home / ASIDE)
     return dict(sorted(gone.items()))
+
+
+def finish_exchange(work: Workspace, plan: Plan) -> None:
+    """Let go of the exchange's journal, once the step is noted: until then it knows what was counted."""
+    home = work.root / ERASURES / plan.erasure_id
+    if (home / SWAP).exists():
+        end_exchange(home / SWAP)
+    shutil.rmtree(home / WAITING, ignore_errors=True)
 
 
 def _artifacts(work: Workspace) -> list[str]:
@@ -142,6 +144,7 @@ def _stamp_all(
 
 def change_releases(work: Workspace, plan: Plan) -> JsonValue:
     """The published release and every copy of one under the root lose the subject's samples, physically."""
+    finish_exchange(work, plan)
     changed: dict[str, int] = {}
     for paper in sorted(work.root.rglob(MANIFEST)):
         folder = paper.parent
@@ -155,11 +158,14 @@ def change_releases(work: Workspace, plan: Plan) -> JsonValue:
 def clear_leftovers(work: Workspace, plan: Plan) -> JsonValue:
     """What was derived and cannot be filtered, and what was left half-done: gone, made again by whoever needs it."""
     removed = 0
+    removed += drop_probes_showing(work.root, plan.face_ids)
     shutil.rmtree(work.root / RESTRICTIONS / plan.subject_id, ignore_errors=True)
     for path in (work.path("report"), work.path("evaluation"), work.root / "metrics.json"):
         removed += _remove(path)
+    source = Path(work.external("source"))  # may lie in the root
     for path in sorted(work.root.rglob("*")):
-        if _LEFT.fullmatch(path.name) and ERASURES not in path.relative_to(work.root).parts:
+        is_ours = ERASURES not in path.relative_to(work.root).parts and not path.is_relative_to(source)
+        if is_ours and _LEFT.fullmatch(path.name):
             removed += _remove(path)
     held = search([work.root], plan.search_for(), but_for=_not_here(work))
     for name in held.held:
@@ -170,10 +176,15 @@ def clear_leftovers(work: Workspace, plan: Plan) -> JsonValue:
 
 
 def _not_here(work: Workspace) -> list[Path]:
-    """The catalogue has a door of its own; the plan goes last; encrypted crops of others lie under keys of theirs."""
-    database = work.ledger_url().removeprefix("sqlite:///")
-    objects = Path(work.external("objects").removeprefix("file://"))
-    return [work.root / ERASURES, objects, *(Path(database + tail) for tail in ("", "-wal", "-shm"))]
+    """Databases have doors of their own, and hold what is others' too: one that is not clean is said, never removed.
+    The source is the user's own: `remove_media` takes of it what they allow.
+    """
+    databases = [work.ledger_url()]
+    if (work.root / MARKER).is_file():
+        databases.append(keys_url(work.root, read_marker(work.root), os.environ))
+    files = [Path(url.removeprefix("sqlite:///") + tail) for url in databases for tail in ("", "-wal", "-shm")]
+    stores = [Path(work.external(name).removeprefix("file://")) for name in ("source", "objects")]
+    return [work.root / ERASURES, *stores, *files]
 
 
 def _unit_of(path: Path, root: Path) -> Path:

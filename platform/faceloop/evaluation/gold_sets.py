@@ -63,7 +63,9 @@ def digest_of_set(params: GoldSetParams) -> str:
     return digest_of([*papers, *photos])
 
 
-def read_gold_set(params: GoldSetParams, photos: Sequence[str], detector: Detector | None) -> Gold:
+def read_gold_set(
+    params: GoldSetParams, photos: Sequence[str], detector: Detector | None, limits: DecoderLimits
+) -> Gold:
     """Gold of PERSON/FILE photos. Its ids are digests (`set_id`): names of people stay on their disk.
 
     A photo without a face, or one that cannot be read, stays in and is like nobody. `detector` may be None for a set
@@ -73,7 +75,7 @@ def read_gold_set(params: GoldSetParams, photos: Sequence[str], detector: Detect
     images = np.zeros((len(photos), CROP_SIDE_PX, CROP_SIDE_PX, 3), np.uint8)
     missing: set[str] = set()
     for row, name in enumerate(photos):
-        crop = _crop(root / name, params, detector)
+        crop = _crop(root / name, params, detector, limits)
         if crop is None:
             missing.add(set_id(name))
         else:
@@ -89,9 +91,9 @@ def set_id(name: str) -> str:
     return digest_of(name)[:24]
 
 
-def _crop(path: Path, params: GoldSetParams, detector: Detector | None) -> UInt8Array | None:
+def _crop(path: Path, params: GoldSetParams, detector: Detector | None, limits: DecoderLimits) -> UInt8Array | None:
     try:
-        picture = read_photo_apart(path, DecoderLimits())
+        picture = read_photo_apart(path, limits)
     except MediaError:
         return None
     if params.is_aligned or detector is None:

@@ -25,6 +25,7 @@ from faceloop.evaluation.tables import (
     worst_pairs,
 )
 from facestore.ids import JsonValue, canonical_json
+from facestore.keymarker import is_without_pictures
 
 _WORST_LISTED = 200
 _WORST_SHOWN = 16
@@ -79,7 +80,7 @@ def gold_section(
         ("alike", scores.impostors, False, "Two people, by the labels; most alike for the candidate"),
     ):
         chosen = sheet_pairs(measured.gold, pairs, lowest=is_lowest, limit=_WORST_SHOWN, hidden=hidden)
-        if chosen:
+        if chosen and not is_without_pictures(folder):
             save_sheet(chosen, folder / f"{name}.png", title=title)
             sheets.append((folder / f"{name}.png", title))
     picture = None

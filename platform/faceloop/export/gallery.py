@@ -1,6 +1,6 @@
 """A published gallery: who is known, for consumers that recognise people live. One folder, put once, never changed.
 
-    index.faiss       flat index by inner product, unit vectors
+    index.faiss       flat index by inner product, unit vectors; in an encrypted root vectors.parquet, sealed rows
     rows.parquet      what each row of the index is: identity, mean or look, faces
     members.parquet   the faces that went into each row
     gallery.json      embedding contract, thresholds in cosines, counts, what it was made from
@@ -10,6 +10,7 @@ No names: a consumer that wants them asks whoever may say them.
 """
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,17 +20,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from faceloop.clustering.index_file import IndexFile, write_index
+from faceloop.clustering.index_file import write_index
 from faceloop.export.gallery_people import GalleryMember, GalleryRow, Templates
+from faceloop.export.gallery_vectors import INDEX, SEALED, open_index, read_sealed, write_vectors
 from faceloop.vision.arrays import Float32Array
 from faceloop.vision.contract import EmbeddingContract
+from facestore.diskfaults import disk_faults
 from facestore.errors import ContractMismatch, DataError
 from facestore.ids import JsonValue, canonical_json, file_sha256
 from facestore.publish import sync_path, sync_tree
 from facestore.records import schema_of
 from facestore.vectors import check_vectors
 
-SUMS, ABOUT, INDEX, ROWS, MEMBERS = "SHA256SUMS", "gallery.json", "index.faiss", "rows.parquet", "members.parquet"
+SUMS, ABOUT, ROWS, MEMBERS = "SHA256SUMS", "gallery.json", "rows.parquet", "members.parquet"
 DIGEST_HEX = 16  # of the digest, as the folder's name
 _FORMAT = 1
 Verdict = Literal["match", "uncertain", "stranger"]
@@ -91,7 +94,7 @@ def write_gallery(
             f"gallery has {len(templates.rows)} rows and vectors {templates.vectors.shape}, expected at least one row "
             f"of dimension {contract.dimension}; confirm identities first, or publish proposed ones"
         )
-    write_index(folder / INDEX, templates.vectors)
+    vectors = write_vectors(folder, templates)
     _write_rows(folder / ROWS, GalleryRow, templates.rows)
     _write_rows(folder / MEMBERS, GalleryMember, templates.members)
     of_identity: dict[str, int] = {}
@@ -109,8 +112,7 @@ def write_gallery(
         "inputs": dict(inputs),
     }
     (folder / ABOUT).write_text(canonical_json(about) + "\n", encoding="utf-8")
-    sums = "".join(f"{file_sha256(folder / name)}  {name}\n" for name in sorted((ABOUT, INDEX, ROWS, MEMBERS)))
-    (folder / SUMS).write_text(sums, encoding="utf-8")
+    write_sums(folder, vectors)
     sync_tree(folder)
     sync_path(folder)
     return file_sha256(folder / SUMS)
@@ -129,10 +131,12 @@ class Gallery:
         if about.contract.contract_id != about.contract_id:
             raise DataError(f"{folder / ABOUT}: contract_id does not belong to the contract; fetch the gallery again")
         self.contract, self.thresholds, self.inputs = about.contract, about.thresholds, about.inputs
-        self.identities = tuple(_column(folder / ROWS, "identity_id"))
+        everybody = _column(folder / ROWS, "identity_id")
         self._rows_per_identity = about.rows_per_identity
-        self._index = IndexFile(folder / INDEX)
-        if (self._index.rows, self._index.dimension) != (len(self.identities), self.contract.dimension):
+        known, self._index = open_index(folder, vectors_of(folder), len(everybody))
+        self.identities = tuple(everybody[row] for row in known if row < len(everybody))
+        is_whole = vectors_of(folder) == SEALED or len(known) == len(everybody)  # sealed rows may be gone for good
+        if not is_whole or self._index.dimension != self.contract.dimension:
             raise DataError(f"{folder}: index and id map differ in length or dimension; fetch the gallery again")
 
     def search(self, vectors: Float32Array, *, contract_id: str, people: int) -> list[list[Match]]:
@@ -171,11 +175,48 @@ def verify_gallery(folder: Path) -> str:
         raise DataError(f"{folder} is no gallery: {SUMS} is missing; fetch it again")
     lines = [line.partition("  ") for line in path.read_text(encoding="utf-8").splitlines()]
     listed = {name: sha256 for sha256, _, name in lines}
-    for name in (ABOUT, INDEX, ROWS, MEMBERS):
+    if (INDEX in listed) == (SEALED in listed):
+        raise DataError(f"{path} names no vectors, or two files of them; fetch the gallery again")
+    for name in (ABOUT, INDEX if INDEX in listed else SEALED, ROWS, MEMBERS):
         found = file_sha256(folder / name) if (folder / name).is_file() else "missing"
         if found != listed.get(name):
             raise DataError(f"{folder / name}: sha256 {found}, {SUMS} says {listed.get(name)}; fetch it again")
     return file_sha256(path)
+
+
+def plain_gallery(folder: Path, to: Path) -> str:
+    """A copy of a gallery in a new folder that consumers read without keys; returns its digest.
+
+    It equals, byte for byte, what a root without encryption would publish. Raises DataError where a file is not what
+    it should be or somebody in it was erased, StoreError without the keys or when the disk is full.
+    """
+    verify_gallery(folder)
+    everybody = _column(folder / ROWS, "identity_id")
+    with disk_faults("copy a gallery"):
+        to.mkdir(parents=True)
+        for name in (ABOUT, ROWS, MEMBERS):
+            shutil.copyfile(folder / name, to / name)
+        if vectors_of(folder) == INDEX:
+            shutil.copyfile(folder / INDEX, to / INDEX)
+        else:
+            known, vectors = read_sealed(folder)
+            if known != list(range(len(everybody))):
+                raise DataError(f"{folder}: somebody in it was erased; publish a gallery again")
+            write_index(to / INDEX, vectors)
+        write_sums(to, INDEX)
+        sync_tree(to)
+    return file_sha256(to / SUMS)
+
+
+def vectors_of(folder: Path) -> str:
+    """The file that holds a gallery's vectors."""
+    return SEALED if (folder / SEALED).is_file() else INDEX
+
+
+def write_sums(folder: Path, vectors: str) -> None:
+    """`SHA256SUMS` of a gallery whose vectors are in the file of this name."""
+    sums = "".join(f"{file_sha256(folder / name)}  {name}\n" for name in sorted((ABOUT, vectors, ROWS, MEMBERS)))
+    (folder / SUMS).write_text(sums, encoding="utf-8")
 
 
 def members_of(folder: Path) -> set[str]:

@@ -28,7 +28,7 @@ def write_serving(exported: Path, pack: ModelPack, wanted: Triton) -> Served:
     if detector is None:
         raise ConfigError(f"export.triton.detector is {wanted.detector!r}, which has no detector; set it to 'builtin'")
     folder = exported / "packs" / wanted.form
-    form = load_pack(str(folder), accept_licence=None, insightface_root=None)
+    form = load_pack(str(folder), accept_licence=None, insightface_root=None, is_made_here=True)
     return write_repository(
         exported / REPOSITORY,
         detector=detector,

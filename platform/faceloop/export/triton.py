@@ -7,6 +7,7 @@ version before stays, on disk and in the server: going back is one more replacem
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from facestore.errors import ConfigError, DataError
 from facestore.ids import JsonValue, canonical_json, digest_of, sha256_hex
 from facestore.publish import sync_path
 
+_MODEL_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 CONTENTS = "contents.json"  # of a version of the ensemble: Triton wants the folder, people want to know what it is
 
 
@@ -111,7 +113,7 @@ def _point_at(folder: Path, version: int, *, leaving: int | None) -> Served:
     beside = [number for number in (leaving if leaving is not None else served.before,) if number is not None]
     contents = _contents(folder, version)
     configs = contents["configs"]
-    if not isinstance(configs, dict):
+    if not isinstance(configs, dict) or not all(map(_MODEL_NAME.fullmatch, configs)):
         raise DataError(f"{folder}: version {version} has no configs; deploy it again")
     for name in sorted(configs, key=lambda one: one == ENSEMBLE):
         waiting = folder / f".{os.getpid()}.{name}.pbtxt"

@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 from faceloop.footage.kinds import PICTURE_FORMATS
-from faceloop.footage.probe import PICTURE_ERRORS, SAFE_OPEN, nothing
+from faceloop.footage.probe import PICTURE_ERRORS, SAFE_OPEN, nothing, picture_error, require_memory
 from faceloop.footage.sampling import (
     THUMBNAIL_HEIGHT_PX,
     THUMBNAIL_WIDTH_PX,
@@ -29,6 +29,10 @@ from facestore.errors import MediaError
 UInt8Array = npt.NDArray[np.uint8]
 
 _CLOCK_RESET_MS = 1000  # a step back in time by more is a recorder that started its clock anew
+_STRIP_BYTES = 4 << 20
+# By EXIF orientation: pictures that lie on their side, and the direction of rows and columns where not forward.
+_ON_THEIR_SIDE = (5, 6, 7, 8)
+_FLIPS = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 6: (-1, 1), 7: (-1, -1), 8: (1, -1)}
 _TURN = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
 
@@ -121,19 +125,38 @@ def _bgr(frame: av.VideoFrame, width: int, height: int, pixel_format: str) -> UI
 
 def read_photo(path: Path) -> Picture:
     """A photo, upright by its EXIF orientation. Raises MediaError `truncated_media` or `corrupt_media`."""
-    with upright_photo(path) as image:
-        upright = np.asarray(image, dtype=np.uint8)
-    return Picture(pts_ms=0, frame=np.ascontiguousarray(upright[:, :, ::-1]), rotation=0)
+    return Picture(pts_ms=0, frame=fill_upright(path, lambda shape: np.empty(shape, np.uint8)), rotation=0)
 
 
-def upright_photo(path: Path) -> Image.Image:
-    """A photo as RGB, decoded and upright; nothing of its metadata. Raises as `read_photo`."""
+def fill_upright(path: Path, space_for: Callable[[tuple[int, int, int]], UInt8Array]) -> UInt8Array:
+    """Decode a photo into the place that `space_for` gives for its (height, width, 3): BGR, upright, nothing of its
+    metadata. In strips, so that no second copy of it is held: 7 bytes a pixel in all. Raises as `read_photo`."""
     try:
         with Image.open(path, formats=PICTURE_FORMATS) as image:
-            return _eight_bits(ImageOps.exif_transpose(image)).convert("RGB")
+            _load(image)
+            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+            width, height = image.size
+            is_on_its_side = orientation in _ON_THEIR_SIDE
+            space = space_for((width, height, 3) if is_on_its_side else (height, width, 3))
+            placed = space.swapaxes(0, 1) if is_on_its_side else space
+            if (flips := _FLIPS.get(orientation)) is not None:
+                placed = placed[:: flips[0], :: flips[1]]
+            rows = max(1, _STRIP_BYTES // (3 * width))
+            for top in range(0, height, rows):
+                strip = image.crop((0, top, width, min(top + rows, height)))
+                placed[top : top + rows] = np.asarray(_eight_bits(strip).convert("RGB"), dtype=np.uint8)[:, :, ::-1]
+            return space
     except PICTURE_ERRORS as error:
-        reason = "truncated_media" if "truncated" in str(error).lower() else "corrupt_media"
-        raise MediaError(reason, str(error)[:200]) from error
+        raise picture_error(path, error) from error
+
+
+def _load(image: Image.Image) -> None:
+    try:
+        image.load()
+    except OSError:
+        if image.info.get("progressive"):  # a JPEG that is held twice: 6 bytes a pixel of coefficients
+            require_memory(10 * image.width * image.height)
+        raise
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

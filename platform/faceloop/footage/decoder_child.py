@@ -17,15 +17,17 @@ from dataclasses import asdict
 import numpy as np
 import numpy.typing as npt
 
-from faceloop.footage.limits import DecoderLimits
-from faceloop.footage.wire import Channel, Message
+from faceloop.footage.walls import DecoderLimits
+from faceloop.footage.wire import KEPT_BYTES, Channel, Message
 from facestore.errors import ConfigError, MediaError
 from facestore.ids import JsonValue
 
 _START_S = 120.0
-_HANDED_ON = ("LD_LIBRARY_PATH", "LANG", "LC_ALL")
+_HANDED_ON = ("LD_LIBRARY_PATH", "LANG", "LC_ALL", "PYTHONPYCACHEPREFIX")
 _SEALS = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK  # a mapped file that shrinks would kill the worker that reads it
 _MB = 1024 * 1024
+# glibc gives a picture's memory back to the kernel when it is freed, and takes it anew for the next one, page by page.
+_FREED_MEMORY_STAYS = {"MALLOC_TRIM_THRESHOLD_": str(32 * _MB), "MALLOC_MMAP_THRESHOLD_": str(16 * _MB)}
 
 
 class DecoderChild:
@@ -40,6 +42,7 @@ class DecoderChild:
         self._slots = self._slot_bytes = 0
         self._is_ready = self._is_busy = self._is_stream = False
         self.is_usable = True
+        self.has_served = False  # if so, a lack of memory may come from the files before
         self.is_offline: bool | None = None  # known once it is ready
         with theirs:
             self._process = subprocess.Popen(
@@ -70,10 +73,13 @@ class DecoderChild:
     def begin(self, message: Message, *, slots: int) -> None:
         """Ask for something; `next_answer` has what comes. Raises ConfigError when the process does not start."""
         self._await_start()
-        self._slots, self._slot_bytes = slots, 0
-        self._is_busy, self._is_stream = True, message["do"] == "video"
+        self.has_served = self._is_busy = True
+        self._is_stream = message["do"] == "video"
+        if self._is_stream or self._memory is None or len(self._memory) > KEPT_BYTES:
+            self._memory = None
+        self._slots, self._slot_bytes = slots, 0 if self._memory is None else len(self._memory) // slots
         with suppress(OSError):  # it ended meanwhile: the answer says how
-            self._channel.send(message)
+            self._channel.send({**message, "slots": slots, "slot_bytes": self._slot_bytes})
 
     def next_answer(self) -> Message:
         """The next message that is not a mere sign of life. Raises MediaError for what it refuses, when it breaks, or
@@ -210,6 +216,7 @@ def _environment() -> dict[str, str]:
         "MALLOC_ARENA_MAX": "1",
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
+        **_FREED_MEMORY_STAYS,
     }
 
 
@@ -218,9 +225,9 @@ _idle: list[tuple[DecoderLimits, DecoderChild]] = []
 
 
 @contextmanager
-def borrowed(limits: DecoderLimits) -> Iterator[DecoderChild]:
-    """A decoder of this process that nobody uses now; a new one where there is none."""
-    child = _taken(limits) or DecoderChild(limits)
+def borrowed(limits: DecoderLimits, *, is_new: bool = False) -> Iterator[DecoderChild]:
+    """A decoder of this process that nobody uses now; a new one where there is none, or where `is_new` asks for it."""
+    child = (None if is_new else _taken(limits)) or DecoderChild(limits)
     try:
         yield child
     finally:

@@ -8,6 +8,7 @@ against code that has taken the process over; that needs a container around the 
 
 import ctypes
 import json
+import math
 import mmap
 import os
 import resource
@@ -20,8 +21,8 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from faceloop.footage.limits import DecoderLimits
-from faceloop.footage.wire import Channel, Message
+from faceloop.footage.walls import DecoderLimits
+from faceloop.footage.wire import KEPT_BYTES, Channel, Message
 from facestore.errors import MediaError
 
 _NEW_USER, _NEW_NET = 0x10000000, 0x40000000  # of sched.h
@@ -69,6 +70,7 @@ class Desk:
         threads = message.get("threads", 1)
         self._threads = threads if isinstance(threads, int) else 1
         self._say({"is": "begun"})
+        self._begin_slots(message)
         try:
             match message["do"]:
                 case "probe":
@@ -91,8 +93,7 @@ class Desk:
 
     def _say(self, message: Message, descriptor: int | None = None) -> None:
         self._said_s = time.monotonic()
-        used_s = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
-        allowed_s = int(used_s) + 1 + self._limits.silence_s * max(self._threads, 1)
+        allowed_s = int(time.process_time()) + 1 + self._limits.silence_s * max(self._threads, 1)
         resource.setrlimit(resource.RLIMIT_CPU, (allowed_s, resource.RLIM_INFINITY))
         self._channel.send(message, descriptor=descriptor)
 
@@ -113,19 +114,17 @@ class Desk:
         self._say({"is": "facts", "facts": facts})
 
     def _photo(self, message: Message) -> None:
-        import numpy as np
+        from faceloop.footage.decode import fill_upright
 
-        from faceloop.footage.decode import upright_photo
+        slot = 0
 
-        with upright_photo(_path(message)) as image:
-            width, height = image.size
-            slot = self._take_slot(3 * width * height)
-            space = self._space(slot, 0, (height, width, 3))
-            rows = max(1, (4 << 20) // (3 * width))
-            for top in range(0, height, rows):
-                strip = image.crop((0, top, width, min(top + rows, height)))
-                space[top : top + rows] = np.asarray(strip, dtype=np.uint8)[:, :, ::-1]
-        self._say({"is": "picture", "slot": slot, "shapes": [[height, width, 3]]})
+        def space_for(shape: tuple[int, int, int]):  # type: ignore[no-untyped-def]
+            nonlocal slot
+            slot = self._take_slot(math.prod(shape))
+            return self._space(slot, 0, shape)
+
+        image = fill_upright(_path(message), space_for)
+        self._say({"is": "picture", "slot": slot, "shapes": [list(image.shape)]})
 
     def _video(self, message: Message) -> None:
         from faceloop.footage.decode import PictureSizes, Tally, read_video
@@ -187,8 +186,12 @@ class Desk:
                 if descriptor is not None and message is not None:
                     slots = int(message["slots"])  # type: ignore[arg-type]
                     self._memory = None  # unmapped before the larger one is mapped
-                    self._memory = mmap.mmap(descriptor, slots * size_bytes)
-                    os.close(descriptor)
+                    try:
+                        self._memory = mmap.mmap(descriptor, slots * size_bytes)
+                    except OSError as error:
+                        raise MemoryError from error
+                    finally:
+                        os.close(descriptor)
                     self._slot_bytes, self._free = size_bytes, list(range(slots))
                     break
         self._drain()
@@ -213,9 +216,17 @@ class Desk:
             raise _Stopped
 
     def forget_slots(self) -> None:
-        """Between two files: the next one says anew how many slots it wants."""
-        self._memory, self._slot_bytes = None, 0
+        """Between two files: a large memory goes back; of a small one the next photo may have the use."""
+        if self._memory is not None and len(self._memory) > KEPT_BYTES:
+            self._memory = None
         self._free.clear()
+
+    def _begin_slots(self, message: Message) -> None:
+        slots, slot_bytes = int(message["slots"]), int(message["slot_bytes"])  # type: ignore[arg-type]
+        if not slot_bytes:  # the worker has let go of it
+            self._memory = None
+        self._slot_bytes = slot_bytes if self._memory is not None else 0
+        self._free = list(range(slots)) if self._slot_bytes else []
 
 
 def _path(message: Message) -> Path:
@@ -244,8 +255,13 @@ def main() -> None:
     channel = Channel(socket.socket(fileno=descriptor))
     desk = Desk(channel, limits)
     channel.send({"is": "ready", "is_offline": is_offline})
-    while (message := channel.receive(None)) is not None:
-        if message["do"] in ("free", "stop"):
+    while True:
+        message, memory = channel.receive_with_descriptor(None)
+        if message is None:
+            return
+        if memory is not None:
+            os.close(memory)
+        if message["do"] in ("free", "stop", "grown"):
             continue  # came after the end of what it was about
         try:
             desk.answer(message)

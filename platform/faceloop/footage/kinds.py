@@ -1,9 +1,12 @@
 """What a file is, by its first bytes and never by its name: an allow-list of containers and picture formats."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from facestore.errors import MediaError
-from facestore.records import FootageKind
+
+if TYPE_CHECKING:
+    from facestore.records import FootageKind  # not at run time: it brings pyarrow into the decoder
 
 HEAD_BYTES = 512
 # What may decode it, by the names of Pillow and FFmpeg: the first bytes alone do not bind them to one format.
@@ -18,7 +21,7 @@ _ISO_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")
 _ISO_PICTURES = (b"avif", b"avis", b"heic", b"heix", b"mif1")
 
 
-def kind_of(path: Path) -> FootageKind:
+def kind_of(path: Path) -> "FootageKind":
     """`video` or `image`. Playlists, documents and unknown bytes are not media.
 
     Raises MediaError `empty_file` or `not_media`.

@@ -1,21 +1,12 @@
 """What decoding a file may cost before the file is given up: the sandbox's walls, spelled `decoder:` in the params."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from pydantic import Field
 
-from faceloop.params import StageParams
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DecoderLimits:
-    """Walls around the process that decodes, and around what one video may be."""
-
-    is_apart: bool = True  # a process of its own; False: in this one, without limits on memory and time
-    memory_mb: int = 320  # address space on top of what the started process has: its pictures and the codec's
-    silence_s: int = 60  # without a sign of life, wall clock; and processor seconds for each thread between two signs
-    max_frames: int = 4_000_000  # of one video: 18 hours at 60 a second
-    max_duration_s: int = 86_400
+from faceloop.footage.walls import DecoderLimits as DecoderLimits
+from faceloop.params import StageParams, section
+from facestore.ids import JsonValue
 
 
 class DecoderParams(StageParams):
@@ -27,3 +18,11 @@ class DecoderParams(StageParams):
 
     def limits(self) -> DecoderLimits:
         return DecoderLimits(**self.model_dump())
+
+
+def limits_of_detect(tree: Mapping[str, JsonValue]) -> DecoderLimits:
+    """Limits of `detect.decoder`, for whoever decodes footage again beside the stages. Raises ConfigError for a wrong
+    key or value."""
+    detect = tree.get("detect")
+    found = {"detect.decoder": detect["decoder"]} if isinstance(detect, dict) and "decoder" in detect else {}
+    return section(found, "detect.decoder", DecoderParams).limits()

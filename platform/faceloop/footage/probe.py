@@ -1,10 +1,13 @@
 """What one footage is: size as displayed, rotation, rate, duration, frames; flags for what is unusual."""
 
+import errno
+import mmap
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
@@ -12,9 +15,11 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from faceloop.footage.kinds import PICTURE_FORMATS, VIDEO_FORMATS, kind_of
-from faceloop.footage.limits import DecoderLimits
+from faceloop.footage.walls import DecoderLimits
 from facestore.errors import MediaError
-from facestore.records import FootageKind
+
+if TYPE_CHECKING:
+    from facestore.records import FootageKind
 
 _ORIENTATION_DEGREES = {1: 0, 2: 0, 3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}
 _VARIABLE_RATE_SPREAD = 0.25  # share by which frame gaps may differ before the rate counts as variable
@@ -24,6 +29,8 @@ _DRAFT_SCALE = 8
 PICTURE_ERRORS = (
     OSError, SyntaxError, ValueError, EOFError, RuntimeError, ArithmeticError, LookupError, TypeError, struct.error,
 )  # fmt: skip
+# What Pillow says of a WebP that is spoiled, and of one too large: two canvases, and as much to decode into them.
+_WEBP_SHORT_OF_MEMORY, _WEBP_BYTES_A_PIXEL = ("could not create decoder object", "failed to read next frame"), 16
 Image.MAX_IMAGE_PIXELS = None  # the header check against CaptureSpec.max_pixels comes before any decoding
 # A media file may not make the decoder open another file or an address.
 SAFE_OPEN = {"protocol_whitelist": "file", "format_whitelist": VIDEO_FORMATS}
@@ -33,7 +40,7 @@ SAFE_OPEN = {"protocol_whitelist": "file", "format_whitelist": VIDEO_FORMATS}
 class Probe:
     """Facts about one media file. Sizes in px as displayed; `rotation` degrees clockwise; times in s, UTC."""
 
-    kind: FootageKind
+    kind: "FootageKind"
     width: int
     height: int
     rotation: int
@@ -91,8 +98,7 @@ def _probe_image(path: Path, spec: CaptureSpec) -> Probe:
     except UnidentifiedImageError as error:
         raise MediaError("corrupt_media", "no decoder knows it") from error
     except PICTURE_ERRORS as error:
-        reason = "truncated_media" if "truncated" in str(error).lower() else "corrupt_media"
-        raise MediaError(reason, str(error)[:200]) from error
+        raise picture_error(path, error) from error
     if turn in _QUARTER_TURNS:
         width, height = height, width
     return Probe(
@@ -107,6 +113,39 @@ def _probe_image(path: Path, spec: CaptureSpec) -> Probe:
         captured_at=captured_at,
         flags=tuple(_resolution_flags(width, height, spec)),
     )
+
+
+def picture_error(path: Path, error: BaseException) -> MediaError:
+    """What one of PICTURE_ERRORS says of a picture. Raises MemoryError where it is short of memory, not spoiled."""
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        raise MemoryError from error
+    if any(words in str(error) for words in _WEBP_SHORT_OF_MEMORY):
+        require_memory(_WEBP_BYTES_A_PIXEL * _webp_pixels(path))
+    reason = "truncated_media" if "truncated" in str(error).lower() else "corrupt_media"
+    return MediaError(reason, str(error)[:200])
+
+
+def require_memory(size_bytes: int) -> None:
+    """Raises MemoryError where the limits do not leave so much: codecs say of their own failure no more than that."""
+    try:
+        mmap.mmap(-1, max(size_bytes, 1)).close()
+    except OSError as error:
+        raise MemoryError from error
+
+
+def _webp_pixels(path: Path) -> int:
+    """Pixels that the header of a WebP promises; 0 where it has none."""
+    with path.open("rb") as file:
+        first = file.read(30).ljust(30, b"\0")
+    match first[12:16]:
+        case b"VP8X":
+            return (int.from_bytes(first[24:27], "little") + 1) * (int.from_bytes(first[27:30], "little") + 1)
+        case b"VP8L":
+            sides = int.from_bytes(first[21:25], "little")
+            return ((sides & 0x3FFF) + 1) * ((sides >> 14 & 0x3FFF) + 1)
+        case b"VP8 ":
+            return (int.from_bytes(first[26:28], "little") & 0x3FFF) * (int.from_bytes(first[28:30], "little") & 0x3FFF)
+    return 0
 
 
 def _exif_time(exif: Image.Exif) -> datetime | None:

@@ -10,6 +10,7 @@ from facestore.ids import JsonValue
 
 Message = Mapping[str, JsonValue]
 _LONGEST_BYTES = 1 << 16
+KEPT_BYTES = 32 << 20  # of shared memory, from photo to photo: fresh pages cost as much as a small photo's decoding
 
 
 class Channel:

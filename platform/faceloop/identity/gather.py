@@ -1,6 +1,7 @@
 """gather: published tables to a roster of nodes, with people's word taken in."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ from faceloop.identity.roster import FaceVectors, Roster, SeenFace, Templates, b
 from facestore.decisions import Decision
 from facestore.errors import ContractMismatch
 from facestore.records import Face, FaceEmbedding, NearDuplicate, TrackletTemplate
-from facestore.tables import column_matrix, read_columns
+from facestore.tables import column_matrix, destroyed_owners, read_columns
 
 _LEAVES_OUT = {"not_a_face": "not_a_face", "ignore": "ignored"}
+_ERASED = "key_destroyed"
 
 
 def seen_faces(faces: Path) -> list[SeenFace]:
@@ -52,6 +54,13 @@ def read_roster(
         named=pairs_of(effective, aliases).faces,
         repeats=set(read_columns(embeddings, "near_duplicates", NearDuplicate, ("face_id",))["face_id"].to_pylist()),
     )
+    if unreadable := destroyed_owners(embeddings, "templates", TrackletTemplate):
+        theirs = {face for face, tracklet in tracklet_of.items() if tracklet in unreadable}
+        why = {
+            face: _ERASED if face in theirs and reason == "no_embedding" else reason
+            for face, reason in roster.left_out.items()
+        }
+        roster = replace(roster, left_out=why)
     return roster, contract_id
 
 

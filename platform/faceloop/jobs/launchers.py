@@ -1,12 +1,15 @@
 """Launchers: what starts a worker for a job. A process here, or a Kubernetes Job there; nobody else needs to know."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from facestore.errors import DataError
 from facestore.jobs import Job
 
 LauncherName = Literal["local", "kubernetes"]
+_JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,5 +58,7 @@ class Launcher(Protocol):
 
 
 def job_folder(root: Path, job_id: str) -> Path:
-    """Where a job's params, logs and result lie."""
+    """Where a job's params, logs and result lie. Raises DataError for what is no id of a job."""
+    if _JOB_ID.fullmatch(job_id) is None:
+        raise DataError("this is no id of a job; `faceloop jobs list` names them")
     return root / "jobs" / job_id

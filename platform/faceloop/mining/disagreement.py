@@ -48,7 +48,12 @@ def embed_with_candidate(
         drawn = sorted(rows.tolist(), key=lambda row: lot(seed, "disagreement", quarry.faces[row].face_id))
         rows = np.array(sorted(drawn[:MOST_EMBEDDED]), np.int64)
     recogniser = open_recogniser(
-        load_pack(str(work.path("candidate")), accept_licence=params.current.accept_licence, insightface_root=None),
+        load_pack(
+            str(work.path("candidate")),
+            accept_licence=params.current.accept_licence,
+            insightface_root=None,
+            is_made_here=True,
+        ),
         engine=params.current.engine,
         precision=params.current.precision,
         threads=work.threads,

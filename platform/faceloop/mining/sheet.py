@@ -11,6 +11,7 @@ from faceloop.mining.request import MiningRequest, Source
 from faceloop.redaction import Covers
 from faceloop.reports.album import Album
 from facestore.crops import CropReader
+from facestore.keymarker import is_without_pictures
 
 SHEET = "pairs.html"
 _SIDE_PX = 96
@@ -68,7 +69,8 @@ def write_sheet(
     """Write the sheet: one HTML document that needs nothing else. The same pairs give the same bytes."""
     reader = CropReader(crops)
     try:
-        album = Album(crops=reader, bytes_left=_PICTURE_BYTES, covers=covers)
+        is_left_out = is_without_pictures(folder / SHEET)
+        album = Album(crops=reader, bytes_left=_PICTURE_BYTES, covers=covers, is_left_out=is_left_out)
         parts = (
             _part(
                 "Hard positives",
@@ -122,6 +124,8 @@ def _part(
     has_sources: bool,
 ) -> Part:
     views = tuple(_view(pair, album, crop_of, has_sources=has_sources) for pair in pairs[:size])
+    if album.is_left_out:
+        note += " Pictures are left out: this root is encrypted, and a page is not."
     return Part(title=title, note=note, pairs=views, not_shown=len(pairs) - len(views))
 
 

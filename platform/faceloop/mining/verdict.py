@@ -7,6 +7,7 @@ rather than too narrow. A verdict says that it became better, not that the hard 
 """
 
 import math
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,6 +21,7 @@ from facestore.ids import canonical_json
 from facestore.publish import is_intact, read_manifest, sync_path
 
 VERDICTS = "verdicts"
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,47}")  # as `MiningRequest.name`
 Word = Literal["improved", "not_shown", "worse", "cannot_say"]
 
 
@@ -140,6 +142,8 @@ def _short(value: float | None) -> float | None:
 
 
 def _folder(work: Workspace, name: str, version: str | None) -> Path:
+    if _NAME.fullmatch(name) is None:
+        raise DataError("this is no name of a hard set; they are small letters, digits and hyphens")
     place = work.root / HARD_SETS / name
     versions = sorted(path.name for path in place.glob("*") if read_manifest(path) is not None)
     if version is None and len(versions) == 1:

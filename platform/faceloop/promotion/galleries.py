@@ -137,17 +137,25 @@ def roll_back_gallery(work: Workspace) -> str:
             raise DataError("no gallery was published before this one; nothing was changed")
         place = work.root / GALLERIES / history[-2]
         verify_gallery(place)
-        if taken_out := members_of(place) & _taken_out(work)[0]:
-            raise DataError(
-                f"gallery {place.name} holds {len(taken_out)} faces that were taken out since; publish a new one"
-            )
-        basis = _basis(work)
-        if held := members_of(place) & withheld_faces(work.path("faces"), basis.withheld).keys():
-            raise DataError(f"gallery {place.name} holds {len(held)} faces that consents withhold; publish a new one")
+        basis = refuse_gone(work, place)
         with lease.fenced() as session:
             prove(session, basis)
             _point(work.root / GALLERIES, history[:-1])
     return place.name
+
+
+def refuse_gone(work: Workspace, place: Path) -> Basis:
+    """Raises DataError where somebody is in a gallery whose faces were taken out or withheld since; the basis of that,
+    to be proved."""
+    members = members_of(place)
+    if taken_out := members & _taken_out(work)[0]:
+        raise DataError(
+            f"gallery {place.name} holds {len(taken_out)} faces that were taken out since; publish a new one"
+        )
+    basis = _basis(work)
+    if held := members & withheld_faces(work.path("faces"), basis.withheld).keys():
+        raise DataError(f"gallery {place.name} holds {len(held)} faces that consents withhold; publish a new one")
+    return basis
 
 
 def _point(shelf: Path, history: list[str]) -> None:

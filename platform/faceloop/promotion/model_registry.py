@@ -130,7 +130,7 @@ def _published(work: Workspace, artifact: str) -> tuple[Path, Manifest]:
 
 def _contract(work: Workspace, candidate: Path) -> str:
     model = section(work.tree, "embed", EmbedParams).model
-    pack = load_pack(str(candidate), accept_licence=model.accept_licence, insightface_root=None)
+    pack = load_pack(str(candidate), accept_licence=model.accept_licence, insightface_root=None, is_made_here=True)
     return embedding_contract(pack, precision=model.precision).contract_id
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from faceloop.redaction import Covers, covered
 from facestore.crops import CropReader
-from facestore.errors import ShardCorrupt
+from facestore.errors import KeyShredded, ShardCorrupt
 from facestore.images import UInt8Array, encode_jpeg
 
 _JPEG_QUALITY = 80
@@ -20,6 +20,7 @@ class Album:
     crops: CropReader
     bytes_left: int
     covers: Covers = field(default_factory=Covers)  # faces that are not to be shown
+    is_left_out: bool = False  # no pictures at all
     missing: list[str] = field(default_factory=list)  # crop keys that the store no longer gives
 
     def picture(self, crop_key: str, side_px: int) -> str | None:
@@ -27,13 +28,13 @@ class Album:
 
         None when the budget is used up, or the crop is gone or damaged (then its key is in `missing`).
         """
-        if self.bytes_left <= 0:
+        if self.is_left_out or self.bytes_left <= 0:
             return None
         try:
             image = self.crops.image("context", crop_key)
             boxes = self.covers.of_crop(crop_key.rpartition("/")[2], image.shape[0])
             image = covered(image, boxes) if boxes else image
-        except (ShardCorrupt, KeyError, OSError):
+        except (ShardCorrupt, KeyShredded, KeyError, OSError):
             self.missing.append(crop_key)
             return None
         payload = base64.b64encode(encode_jpeg(shrunk(image, side_px), _JPEG_QUALITY)).decode("ascii")

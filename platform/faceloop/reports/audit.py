@@ -17,6 +17,7 @@ from faceloop.reports.auditsheet import AuditSheet, compose_audit
 from facestore.crops import CropReader
 from facestore.errors import DataError
 from facestore.ids import JsonValue, canonical_json
+from facestore.keymarker import is_without_pictures
 from facestore.records import Face, Footage, TrackletTemplate
 from facestore.tables import column_matrix, read_columns, read_table
 
@@ -132,7 +133,9 @@ def build_audit(
             audited.photos,
             name=name,
             shown=shown,
-            album=Album(crops=reader, bytes_left=_PICTURE_BYTES, covers=covers),
+            album=Album(
+                crops=reader, bytes_left=_PICTURE_BYTES, covers=covers, is_left_out=is_without_pictures(out / PAGE)
+            ),
             crop_keys=audited.crop_keys,
             quality=audited.quality,
             without_face=audited.without_face,

@@ -23,6 +23,7 @@ from faceloop.reports.scoring import Scores
 from faceloop.reports.words import plural, short_id, sighting
 from faceloop.review.figures import ReviewFigures
 from facestore.crops import CropReader
+from facestore.keymarker import is_without_pictures
 from facestore.records import Footage
 
 
@@ -88,7 +89,12 @@ def compose(
     people = gather_people(material, limits.sheets)
     crops = CropReader(artifacts.crops)
     desk = _Desk(
-        album=Album(crops=crops, bytes_left=limits.picture_bytes, covers=covers),
+        album=Album(
+            crops=crops,
+            bytes_left=limits.picture_bytes,
+            covers=covers,
+            is_left_out=is_without_pictures(artifacts.crops),
+        ),
         footage={record.footage_id: record for record in material.footage},
         shots={shot.face_id: shot for shot in material.shots},
         limits=limits,
@@ -135,6 +141,8 @@ def _notices(flow: Flow, album: Album) -> tuple[str, ...]:
         notices.append(f"Not run yet: {', '.join(flow.missing)}. What they would say is missing below.")
     if flow.stale:
         notices.append(f"Out of date: {', '.join(flow.stale)} ran on inputs that were replaced since; run again.")
+    if album.is_left_out:
+        notices.append("Pictures are left out: this root is encrypted and pages are not. `faceloop keys pictures on`")
     if album.missing:
         notices.append(
             f"{plural(len(album.missing), 'crop')} could not be read from the crop stores; run detect again."

@@ -19,6 +19,7 @@ _REASONS = {
     "consent_not_yet": "its consent begins later",
     "out_of_purpose": "its consent does not allow this",
     "without_basis": "no consent is recorded",
+    "media_erased": "its media was erased with a person, and no faces of others are there",
     "media_changed": "the stored bytes changed after ingest",
     "no_frame_decoded": "no frame could be decoded",
     "fewer_frames_than_promised": "fewer frames than the container promises",

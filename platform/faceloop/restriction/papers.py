@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,11 +11,14 @@ from facestore.ids import JsonValue
 from facestore.publish import sync_path
 
 RESTRICTIONS = "restrictions"
+_SUBJECT_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 FOUND, LIFTED, CERTIFICATE, PAGE = "found.json", "lifted.json", "certificate.json", "certificate.html"
 
 
 def folder_of(root: Path, subject_id: str) -> Path:
-    """Where the papers of a subject lie. Subject ids are ours: letters, digits, hyphens."""
+    """Where the papers of a subject lie. Their ids are ours: letters, digits, hyphens; DataError for another."""
+    if _SUBJECT_ID.fullmatch(subject_id) is None:
+        raise DataError("this is no id of a subject; give the one that `restrict find` prints")
     return root / RESTRICTIONS / subject_id
 
 

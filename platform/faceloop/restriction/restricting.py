@@ -47,10 +47,10 @@ class Lifted:
     returned: int  # decisions of people that count again
 
 
-def restrict(work: Workspace, text: str, *, by: str, reason: str, now: datetime) -> Restricted:
-    """Restrict the subject that `text` names. Applied again, it adds only what is missing: faces that came since, or
-    that somebody's later word brought back. Raises what `find_subject` raises, and DataError for a reason that is no
-    code."""
+def restrict(work: Workspace, text: str | frozenset[str], *, by: str, reason: str, now: datetime) -> Restricted:
+    """Restrict the subject that `text` names, or these faces. Applied again, it adds only what is missing: faces that
+    came since, or that somebody's later word brought back. Raises what `find_subject` raises, and DataError for a
+    reason that is no code."""
     with hold(work, "restrict", wait_s=_PATIENCE_S):
         situation = read_situation(work)
         subject = find_subject(situation, text)

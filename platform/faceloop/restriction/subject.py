@@ -5,7 +5,7 @@ faces are all left out is empty at the next run of identify; the notes still say
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from faceloop.decision_tables import Logs, policy_of, read_logs
@@ -14,12 +14,15 @@ from faceloop.identity.resolve import RESTRICTION, Resolution, aliases_of
 from faceloop.runner import Workspace
 from facestore.decisions import Decision
 from facestore.errors import DataError, StageError
+from facestore.ids import digest_of
 from facestore.publish import read_manifest
 from facestore.records import Face
 from facestore.tables import read_columns
 
 _NOTE = re.compile(r"restriction (?P<subject>\S+): (?P<reason>[a-z][a-z0-9_]*)")
 _TRACKLET = "tracklet-"
+_CHOSEN = "faces-"
+_CHOSEN_HEX = 16
 _FEWEST_HEX = 6  # of a prefix that stands for a face
 
 
@@ -38,7 +41,7 @@ class Situation:
 class Subject:
     """One person as far as the platform tells people apart."""
 
-    subject_id: str  # identity id, or `tracklet-` and the id of a tracklet without identity
+    subject_id: str  # identity id, or `tracklet-` and the id of a tracklet without identity, or `faces-` and a digest
     face_ids: tuple[str, ...]  # accepted faces, sorted
 
 
@@ -89,11 +92,19 @@ def standing_of_subject(situation: Situation, subject_id: str) -> list[Decision]
     ]
 
 
-def find_subject(situation: Situation, text: str) -> Subject:
-    """The subject of an identity id, a name, a face id, or the unique beginning of an id.
+def chosen_id(face_ids: Collection[str]) -> str:
+    """The subject id of faces that somebody chose one by one."""
+    return _CHOSEN + digest_of([*sorted(set(face_ids))])[:_CHOSEN_HEX]
 
-    Raises DataError for none or several. The message never holds the name.
+
+def find_subject(situation: Situation, text: str | frozenset[str]) -> Subject:
+    """The subject of an identity id, a name, a face id, or the unique beginning of an id; or these faces and no others,
+    whoever they were taken for.
+
+    Raises DataError for none or several, for a face that is not there. The message never holds the name.
     """
+    if isinstance(text, frozenset):
+        return _chosen(situation, text)
     subject_id = _subject_id(situation, text)
     theirs = {face.face_id for face in situation.current.faces() if face.identity_id == subject_id}
     theirs |= {str(decision.face_id) for decision in standing_of_subject(situation, subject_id) if decision.face_id}
@@ -101,15 +112,27 @@ def find_subject(situation: Situation, text: str) -> Subject:
         theirs |= _of_tracklets(situation, {subject_id.removeprefix(_TRACKLET)})
     tracklets = {situation.tracklet_of[face] for face in theirs if face in situation.tracklet_of}
     nobodys = {face.face_id for face in situation.current.faces() if face.identity_id is None}
-    theirs |= _of_tracklets(situation, tracklets) & nobodys  # one tracklet is one person
+    if not subject_id.startswith(_CHOSEN):
+        theirs |= _of_tracklets(situation, tracklets) & nobodys  # one tracklet is one person
     faces = tuple(sorted(theirs & situation.tracklet_of.keys()))
     if not faces:
         raise DataError(f"{subject_id} has no faces, and none is restricted for it; `faceloop identities list` has ids")
     return Subject(subject_id=subject_id, face_ids=faces)
 
 
+def _chosen(situation: Situation, face_ids: frozenset[str]) -> Subject:
+    if not face_ids:
+        raise DataError("no face is named; nothing was written")
+    if unknown := face_ids - situation.tracklet_of.keys():
+        raise DataError(
+            f"{len(unknown)} of {len(face_ids)} faces, {min(unknown)} first, are not accepted faces of this root; "
+            "the table of faces lists them"
+        )
+    return Subject(subject_id=chosen_id(face_ids), face_ids=tuple(sorted(face_ids)))
+
+
 def _subject_id(situation: Situation, text: str) -> str:
-    if text.startswith(_TRACKLET):
+    if text.startswith((_TRACKLET, _CHOSEN)):
         return text
     is_hex = re.fullmatch(r"[0-9a-f]+", text) is not None
     fits = [face for face in situation.tracklet_of if face.startswith(text)] if is_hex else []

@@ -65,24 +65,32 @@ class Showing:
     connect: Callable[[int], None]  # project id
 
 
+def shelf_of(work: Workspace, address: ServerAddress) -> FolderShelf | BucketShelf | None:
+    """Where pictures of this workspace lie; None where nobody knows which folder the server serves."""
+    pictures = review_params(work).pictures
+    own = "questions-" + sha256_hex(work.ledger_url().encode())[:12]
+    if pictures != "folder":
+        return BucketShelf.from_url(f"{pictures.rstrip('/')}/{own}")
+    return None if address.files is None else FolderShelf(root=address.files, prefix=own)
+
+
 def showing(work: Workspace, server: LabelStudioServer, address: ServerAddress, environ: Mapping[str, str]) -> Showing:
     """The shelf that `review.pictures` names. Each workspace has a folder of its own on it.
 
     Raises ConfigError for a folder that the server does not serve from here, or a bucket without credentials for it.
     """
     pictures = review_params(work).pictures
-    own = "questions-" + sha256_hex(work.ledger_url().encode())[:12]
-    if pictures == "folder":
-        if address.files is None:
-            raise ConfigError(
-                "review.pictures is `folder`, but it is not known which folder the labelling server serves: "
-                "set FACELOOP_LABEL_STUDIO_FILES, or review.pictures to s3://BUCKET/PREFIX"
-            )
-        shelf = FolderShelf(root=address.files, prefix=own)
+    shelf = shelf_of(work, address)
+    if shelf is None:
+        raise ConfigError(
+            "review.pictures is `folder`, but it is not known which folder the labelling server serves: "
+            "set FACELOOP_LABEL_STUDIO_FILES, or review.pictures to s3://BUCKET/PREFIX"
+        )
+    if isinstance(shelf, FolderShelf):
         shelf.begin()
         folder = str(shelf.folder)
         return Showing(shelf=shelf, connect=_hooked(server, environ, lambda one: server.connect_folder(one, folder)))
-    bucket = BucketShelf.from_url(f"{pictures.rstrip('/')}/{own}")
+    bucket = shelf
     if not environ.get(_KEY_ID) or not environ.get(_SECRET):
         raise ConfigError(f"review.pictures is {pictures}, and the server signs links to it: set {_KEY_ID}, {_SECRET}")
     bucket.begin()

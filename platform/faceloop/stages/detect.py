@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from faceloop.footage.sampling import SamplingParams
 from faceloop.params import StageParams
 from faceloop.stage import Context, In, Out, Report
 from faceloop.vision.align import are_alignable
+from faceloop.vision.carrying import Carried, carry
 from faceloop.vision.choice import ModelParams
 from faceloop.vision.detections import Detections
 from faceloop.vision.faces import FaceLimits, measure_faces
@@ -25,7 +26,7 @@ from faceloop.vision.tracklets import ClosedTracklet, TrackletBook
 from facestore.crops import CropWriter
 from facestore.errors import DataError, MediaError, ModelCorrupt, ObjectCorrupt
 from facestore.ids import media_key
-from facestore.records import Face, Footage, Reading
+from facestore.records import MEDIA_ERASED, Face, Footage, Reading
 from facestore.tables import TableWriter, read_table
 
 VERSION = 1
@@ -119,8 +120,14 @@ def run(*, footage: In, faces: Out, crops: Out, params: Params, context: Context
         TableWriter(faces / "readings.parquet", Reading) as reading_table,
         CropWriter(crops) as crop_store,
     ):
+        without_media = {record.footage_id for record in records if MEDIA_ERASED in record.flags}
+        carried = carry(context.previous["faces"], context.previous["crops"], without_media, batch=crops.name)
         for record in records:
             tally, found = Tally(), Report()
+            if MEDIA_ERASED in record.flags:
+                reading_table.write(_keep(carried, record, face_table, crop_store, found))
+                report.add(found)
+                continue
             reason = None
             try:
                 for closed in _read_one(record, bench, crops.name, tally, found):
@@ -138,6 +145,27 @@ def run(*, footage: In, faces: Out, crops: Out, params: Params, context: Context
             found.figures["frames_decoded"] = tally.frames_decoded
             report.add(found)
     return report
+
+
+def _keep(carried: Carried, record: Footage, faces: TableWriter[Face], crops: CropWriter, report: Report) -> Reading:
+    """Faces of footage whose media was erased: those of others, as they were found while it was there."""
+    for face in carried.copy_to(record.footage_id, faces, crops):
+        _count(face, report)
+        report.figures["crops"] += face.crop_key is not None
+    reading = _reading(record, Tally(), report, reason="media_erased")
+    if (earlier := carried.readings.get(record.footage_id)) is not None:
+        reading = replace(earlier, faces=reading.faces, faces_rejected=reading.faces_rejected)
+    report.figures[f"footage_{reading.status}"] += 1
+    report.figures["footage_without_media"] += 1
+    return reading
+
+
+def _count(face: Face, report: Report) -> None:
+    report.items_in += 1
+    if face.rejected is None:
+        report.published += 1
+    else:
+        report.rejected[face.rejected] += 1
 
 
 def _earlier_faces(records: list[Footage], context: Context) -> EarlierFaces:
@@ -236,11 +264,7 @@ def _file(
     with bench.context.stopwatch.on("align and measure"):
         measured = list(measure_faces(picture, found, ids, record, bench.detector_id, bench.params.limits()))
     for number, (face, shot) in zip(numbers, measured, strict=True):
-        report.items_in += 1
-        if face.rejected is None:
-            report.published += 1
-        else:
-            report.rejected[face.rejected] += 1
+        _count(face, report)
         yield from book.add(number, face, shot)
 
 

@@ -15,6 +15,7 @@ from faceloop.evaluation.gold_sets import GoldSetParams, digest_of_set, photos_o
 from faceloop.evaluation.labelling_params import LabellingParams
 from faceloop.evaluation.protocols import GivenPair, read_pairs
 from faceloop.evaluation.unfamiliar_params import UnfamiliarParams
+from faceloop.footage.limits import DecoderParams
 from faceloop.params import StageParams
 from faceloop.stage import Context, In, Out, Report
 from faceloop.vision.choice import ModelParams
@@ -36,6 +37,7 @@ class Params(StageParams):
     gold: list[GoldSetParams]
     current: ModelParams
     detector: ModelParams
+    decoder: DecoderParams
     min_score: float = Field(ge=0, le=1)
     batch_size: int = Field(ge=1, le=1024)
     fars: list[float] = Field(min_length=1)
@@ -181,7 +183,9 @@ def _hidden(gold: Gold, faces: Path, assignments: Path, withheld: Withheld) -> s
 
 def _models(candidate: Path, params: Params, context: Context) -> tuple[Recogniser, Recogniser]:
     """Candidate and current on the same engine. Not kept for the next run: another candidate has the same path."""
-    pack = load_pack(str(candidate), accept_licence=params.current.accept_licence, insightface_root=None)
+    pack = load_pack(
+        str(candidate), accept_licence=params.current.accept_licence, insightface_root=None, is_made_here=True
+    )
     opened = open_recogniser(
         pack,
         engine=params.current.engine,
@@ -206,7 +210,7 @@ def _given(
             None if gold.is_aligned else params.detector.detector(threads=context.threads, min_score=params.min_score)
         )
         with context.stopwatch.on("read gold"):
-            gold = read_gold_set(gold, photos, detector)
+            gold = read_gold_set(gold, photos, detector, params.decoder.limits())
     with context.stopwatch.on("embed candidate"):
         ours = embed_gold(gold, models[0])
     with context.stopwatch.on("embed current"):

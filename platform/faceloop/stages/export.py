@@ -25,7 +25,7 @@ def run(*, release: In, candidate: In, exported: Out, params: Params, context: C
     from faceloop.export.serving import write_serving
 
     report = Report()
-    pack = load_pack(str(candidate), accept_licence=params.accept_licence, insightface_root=None)
+    pack = load_pack(str(candidate), accept_licence=params.accept_licence, insightface_root=None, is_made_here=True)
     job = ExportJob(
         release=release,
         release_version=_version(release),

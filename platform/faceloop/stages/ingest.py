@@ -14,13 +14,14 @@ from faceloop.footage.probe import CaptureSpec
 from faceloop.footage.source_manifest import SCRAPED, UNSTATED, SourceEntry, read_source_manifest
 from faceloop.params import StageParams
 from faceloop.stage import Context, External, Out, Report
+from facestore.consenting import consents_named
 from facestore.findings import Finding, Refused, Taken, location_now
 from facestore.ids import media_key
-from facestore.records import Footage, Rejection
+from facestore.records import MEDIA_ERASED, Footage, Rejection
 from facestore.sources import Location, Source, open_source
-from facestore.tables import write_table
+from facestore.tables import read_columns, write_table
 
-VERSION = 2
+VERSION = 3
 STILL_ARRIVING = "still_arriving"
 
 
@@ -72,10 +73,13 @@ def run(*, source: External, footage: Out, params: Params, context: Context) -> 
     report.figures["manifest_rows_without_file"] = len(set(entries) - {found.path for found in listed})
     known: dict[str, Footage] = {}
     rejections: list[Rejection] = []
-    found = list(_found(opened, wanted, params, context))
+    scraped = [location for location in wanted if _acquisition(entries, location, context) == SCRAPED]
+    refused = {location.path for location in scraped}  # unread: nothing of them comes into the object store
+    found = list(_found(opened, [location for location in wanted if location.path not in refused], params, context))
     erased = context.erased({finding.footage_id for _, finding in found if isinstance(finding, Taken)})
     if erased:  # looking at them has put them back
         context.objects.remove([media_key(footage_id) for footage_id in sorted(erased)])
+    others = _of_others_too(context, erased)
     for location, finding in found:
         if finding is None:
             report.pending[STILL_ARRIVING] += 1
@@ -87,21 +91,14 @@ def run(*, source: External, footage: Out, params: Params, context: Context) -> 
             )
             continue
         entry = entries.get(location.path, SourceEntry(subset=None, captured_at=None, consent_id=None, keys=()))
-        if finding.footage_id in erased:
+        if finding.footage_id in erased and finding.footage_id not in others:
             report.rejected["erased"] += 1
             said = "its bytes were erased and may not come in again"
             rejections.append(Rejection(stage="ingest", item=location.path, reason="erased", detail=said))
             continue
-        acquisition = context.acquisition if context.acquisition == SCRAPED else entry.acquisition
-        acquisition = acquisition or context.acquisition
-        if acquisition == SCRAPED:
-            report.rejected["untargeted_scraping"] += 1
-            said = "its manifest says so" if entry.acquisition == SCRAPED else "so were all files of this source"
-            rejections.append(Rejection(stage="ingest", item=location.path, reason="untargeted_scraping", detail=said))
-            continue
         twin = known.get(finding.footage_id)
         report.published += 1
-        if acquisition != UNSTATED:
+        if (acquisition := _acquisition(entries, location, context)) != UNSTATED:
             report.figures[f"acquired_{acquisition}"] += 1
         report.figures["footage" if twin is None else "second_locations"] += 1
         known[finding.footage_id] = (
@@ -110,15 +107,47 @@ def run(*, source: External, footage: Out, params: Params, context: Context) -> 
             else replace(
                 twin,
                 locations=(*twin.locations, location.path),
+                consent_id=_consents_of_both(twin.consent_id, entry.consent_id),
                 keys=tuple(sorted({*twin.keys, *entry.keys})),
             )
         )
+    for location in scraped:
+        report.rejected["untargeted_scraping"] += 1
+        row = entries.get(location.path)
+        said = "its manifest says so" if row and row.acquisition == SCRAPED else "so were all files of this source"
+        rejections.append(Rejection(stage="ingest", item=location.path, reason="untargeted_scraping", detail=said))
     report.figures["footage_under_spec"] = sum(
         "low_resolution" in f.flags or "low_frame_rate" in f.flags for f in known.values()
     )
     report.figures["footage_seconds"] = round(sum(f.duration_s or 0.0 for f in known.values()))
+    for footage_id in others & set(known):
+        known[footage_id] = replace(known[footage_id], flags=tuple(sorted({*known[footage_id].flags, MEDIA_ERASED})))
+        report.figures["footage_without_media"] += 1
     _write(footage, known, rejections)
     return report
+
+
+def _of_others_too(context: Context, erased: set[str]) -> set[str]:
+    """Footage that an erasure left in the table, since it shows others: it stays, without its media."""
+    before = context.previous.get("footage")
+    if not erased or before is None:
+        return set()
+    table = read_columns(before, "footage", Footage, ("footage_id", "flags"))
+    rows = zip(table["footage_id"].to_pylist(), table["flags"].to_pylist(), strict=True)
+    return erased & {footage_id for footage_id, flags in rows if MEDIA_ERASED in flags}
+
+
+def _acquisition(entries: Mapping[str, SourceEntry], location: Location, context: Context) -> str:
+    """How a file was come by: as its row says, unless the whole source was scraped."""
+    entry = entries.get(location.path)
+    stated = entry.acquisition if entry is not None and context.acquisition != SCRAPED else None
+    return stated or context.acquisition
+
+
+def _consents_of_both(one: str | None, other: str | None) -> str | None:
+    """The same bytes in two places need the consents that either names."""
+    named = {*consents_named(one), *consents_named(other)}
+    return one if named == set(consents_named(one)) else ";".join(sorted(named))
 
 
 def _entries(source: Source, listed: list[Location], params: Params) -> Mapping[str, SourceEntry]:

@@ -16,7 +16,6 @@ from hashlib import sha256
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from faceloop.training.backbones.architecture import Architecture
@@ -37,7 +36,7 @@ from faceloop.training.classes import ClassTable
 from faceloop.training.course import TrainSplit
 from faceloop.training.curve import Point, Step, Validation, write_curve
 from faceloop.training.preparing import Preparation
-from faceloop.training.tensor_files import write_tensors
+from faceloop.training.tensor_files import read_tensors, write_tensors
 from faceloop.training.train_params import TrainParams
 from faceloop.vision.model_files import read_verified
 from faceloop.vision.specs import DetectorSpec, RecogniserKind
@@ -98,7 +97,7 @@ def write_candidate(folder: Path, candidate: Candidate) -> None:
 def read_classes(folder: Path) -> ClassTable:
     """The class centres of an earlier candidate. Raises ModelCorrupt where the folder holds none."""
     try:
-        tensors = load_file(folder / CENTRES)
+        tensors = read_tensors(folder / CENTRES)
         names = json.loads((folder / CLASSES).read_bytes())["identity_ids"]
         state = {key.removeprefix("state."): value for key, value in tensors.items() if key.startswith("state.")}
         return ClassTable(identity_ids=tuple(names), centres=tensors["centres"], state=state)

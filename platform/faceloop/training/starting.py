@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from faceloop.training.backbones.architecture import Architecture, build_backbone
@@ -15,6 +14,7 @@ from faceloop.training.candidate_files import OPTIMISER, is_candidate
 from faceloop.training.classes import ClassTable
 from faceloop.training.preparing import Preparation
 from faceloop.training.start.starting import start_from_pack
+from faceloop.training.tensor_files import read_tensors
 from faceloop.training.train_params import SCRATCH, TrainParams
 from faceloop.vision.manifest import MANIFEST
 from faceloop.vision.packs import BUILTIN, load_pack
@@ -51,7 +51,7 @@ def beginning(params: TrainParams, release_version: str) -> Beginning:
     folder = Path(pack.ref.name).expanduser()
     classes, optimiser = None, {}
     if pack.ref.source == "folder" and is_candidate(folder):
-        classes, optimiser = read_classes(folder), load_file(folder / OPTIMISER)
+        classes, optimiser = read_classes(folder), read_tensors(folder / OPTIMISER)
         if not params.carry_optimiser:
             classes, optimiser = ClassTable(identity_ids=classes.identity_ids, centres=classes.centres, state={}), {}
     return Beginning(

@@ -11,7 +11,7 @@ from facestore.errors import DataError, StageError
 from facestore.ids import media_key
 from facestore.objects import ObjectStore, open_store
 from facestore.publish import MANIFEST
-from facestore.records import Footage
+from facestore.records import MEDIA_ERASED, Footage
 from facestore.tables import read_table
 
 _PASSED_OVER = (".partial", ".old")  # staged, or about to go: nobody reads them
@@ -64,13 +64,14 @@ def store_of(work: Workspace) -> ObjectStore:
 
 
 def needed_objects(work: Workspace, batch: str | None = None) -> dict[str, int] | None:
-    """Keys that the published footage names, with their sizes; None where that table does not read."""
+    """Keys that the published footage names, with their sizes, but for media that were erased; None where that table
+    does not read."""
     folder = work.path("footage")
     try:
         return {
             media_key(record.footage_id): record.size_bytes
             for record in read_table(folder, "footage", Footage)
-            if batch is None or record.batch == batch
+            if (batch is None or record.batch == batch) and MEDIA_ERASED not in record.flags
         }
     except DataError:
         return None

@@ -15,7 +15,7 @@ from facestore.errors import LeaseHeld, StoreError
 from facestore.intake import Intake
 from facestore.leases import Leases, LeaseState, has_ended
 from facestore.objects import BucketStore
-from facestore.publish import recover, sync_path
+from facestore.publish import MANIFEST, recover, sync_path
 
 Kind = Literal["partial_file", "old_version", "dead_work_area", "orphan_object", "open_upload"]
 _MEDIA = "media/"
@@ -62,8 +62,9 @@ def _in_the_root(work: Workspace, now_s: float, older_than_s: float) -> Iterator
         held = {state.name: state for state in leases.states()}
     finally:
         leases.close()
+    source = work.external("source")  # may lie in the root, and is the user's own whatever its names end in
     for at, folders, names in os.walk(work.root):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if str(Path(at, name)) != source)
         for name in list(folders):
             path = Path(at, name)
             area = _AREA.fullmatch(name)
@@ -72,7 +73,7 @@ def _in_the_root(work: Workspace, now_s: float, older_than_s: float) -> Iterator
                 if not _is_alive(held, unquote(area["lease"]), int(area["token"])):
                     leftover = _leftover(work, "dead_work_area", path, now_s)
                     yield _Found(leftover=leftover, remove=_remover(work, unquote(area["lease"]), path))
-            elif name.endswith(".old") and path.with_suffix("").is_dir():
+            elif name.endswith(".old") and (path.with_suffix("") / MANIFEST).is_file():
                 folders.remove(name)
                 leftover = _leftover(work, "old_version", path, now_s)
                 yield _Found(leftover=leftover, remove=_recoverer(work, path.with_suffix("")))

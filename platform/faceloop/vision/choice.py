@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import field_serializer
 
 from faceloop.params import StageParams
+from faceloop.vision.allowed import refuse_unlisted
 from faceloop.vision.contract import Precision
 from faceloop.vision.detections import Detector
 from faceloop.vision.models import open_detector, open_recogniser
@@ -30,14 +31,18 @@ class ModelParams(StageParams):
 
     def load(self) -> ModelPack:
         """Verified files, no engine started; raises as `load_pack` does."""
-        return _load(self)
+        pack = _load(self)
+        refuse_unlisted(pack)
+        return pack
 
     def detector(self, *, threads: int, min_score: float) -> Detector:
         """The pack's detector; opened once a process, because batches follow one another."""
+        self.load()
         return _detector(self, threads, min_score)
 
     def recogniser(self, *, threads: int, batch_size: int) -> Recogniser:
         """The pack's recogniser; opened once a process."""
+        self.load()
         return _recogniser(self, threads, batch_size)
 
 

@@ -9,6 +9,7 @@ anything else             a folder with a manifest (`faceloop.vision.manifest` h
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
+from faceloop.vision.allowed import refuse_unlisted
 from faceloop.vision.manifest import read_manifest
 from faceloop.vision.model_files import read_verified, sha256_of
 from faceloop.vision.specs import DetectorSpec, ModelPack, PackRef, Preprocessing, RecogniserSpec
@@ -45,11 +46,15 @@ def lasting_name(name_or_path: str) -> str:
     return KEPT_PREFIX + Path(name_or_path.removeprefix(KEPT_PREFIX)).name
 
 
-def load_pack(name_or_path: str, *, accept_licence: str | None, insightface_root: Path | None) -> ModelPack:
+def load_pack(
+    name_or_path: str, *, accept_licence: str | None, insightface_root: Path | None, is_made_here: bool = False
+) -> ModelPack:
     """Resolve a pack and verify every file of it; nothing is downloaded and no engine is started.
 
-    Raises ConfigError for a pack that is not there or says something impossible, LicenceRefused for a licence
-    that was not accepted, ModelCorrupt for a file that is missing or fails its sha256.
+    `is_made_here`: the candidate of this root or a form of it, which no list can know yet. Raises ConfigError for a
+    pack that is not there or says something impossible, LicenceRefused for a licence that was not accepted,
+    ModelNotAllowed for one with a file that the params do not allow, ModelCorrupt for a file that is missing or fails
+    its sha256.
     """
     ref = parse_ref(name_or_path)
     match ref.source:
@@ -63,6 +68,8 @@ def load_pack(name_or_path: str, *, accept_licence: str | None, insightface_root
 
             root = (insightface_root or DEFAULT_INSIGHTFACE_ROOT).expanduser()
             pack = read_insightface_pack(ref.name, root=root, accept_licence=accept_licence)
+    if not is_made_here:
+        refuse_unlisted(pack)
     for spec in (pack.detector, pack.recogniser):
         if spec is not None:
             read_verified(spec.model_path, sha256=spec.sha256)

@@ -98,7 +98,12 @@ class TrainReader:
         self._ring = Ring(blocks=blocks, pictures=part) if workers and not is_pinned else None
         decoded = None
         if keep_decoded is not None:
-            decoded = DecodedPictures(keep_decoded.folder, samples=self.samples, room_bytes=keep_decoded.room_bytes)
+            decoded = DecodedPictures(
+                keep_decoded.folder,
+                samples=self.samples,
+                room_bytes=keep_decoded.room_bytes,
+                is_sealed=shards.is_sealed,
+            )
         self._steps = StepReader(
             shards=shards,
             labels=labels,

@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
 from faceloop.training.backbones.architecture import Architecture, build_backbone
 from faceloop.training.backbones.freezing import freeze_batch_norms
 from faceloop.training.start.onnx_reading import read_onnx_graph
+from faceloop.training.tensor_files import read_tensors
 from faceloop.vision.fold import fold_model
 from faceloop.vision.model_files import read_verified
 from faceloop.vision.sessions import open_session
@@ -84,9 +83,10 @@ def start_from_pack(pack: ModelPack, *, is_batch_norm_frozen: bool = False) -> S
 def _from_candidate(folder: Path) -> tuple[nn.Module, Architecture]:
     architecture = Architecture.from_json((folder / ARCHITECTURE_FILE).read_text(encoding="utf-8"))
     module = build_backbone(architecture)
+    tensors = read_tensors(folder / WEIGHTS_FILE)
     try:
-        module.load_state_dict(load_file(folder / WEIGHTS_FILE))
-    except (SafetensorError, RuntimeError) as error:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
         raise ModelCorrupt(
             f"{WEIGHTS_FILE} does not fit {ARCHITECTURE_FILE} ({str(error)[:200]}); take both from one training run"
         ) from error
