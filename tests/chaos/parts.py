@@ -215,9 +215,9 @@ def fill_pack(folder: Path) -> list[Face]:
     return faces
 
 
-def packed_faces(work: Workspace) -> list[str]:
+def packed_faces(work: Workspace, name: str = "release") -> list[str]:
     """Face ids of every sample of the release, all hashes checked; none where there is no release."""
-    path = work.path("release")
+    path = work.path("release").with_name(name)
     if read_manifest(path) is None:
         return []
     samples = list(read_table(path, "samples", ReleaseSample))
@@ -267,7 +267,8 @@ def erasing(folder: Path) -> Iterator[World]:
 
     def found() -> list[str]:
         certificates = [path.stem for path in work.root.glob("erasures/*/certificate.json")]
-        return packed_faces(work) + certificates
+        kept = packed_faces(work) or packed_faces(work, "release.old")  # cut between its two renames
+        return kept + certificates
 
     yield World(
         wanted=(*others, "certificate"), work=run, found=found, wrong=lambda: _half_published(work, "release"),

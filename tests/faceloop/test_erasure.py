@@ -283,3 +283,23 @@ def test_of_a_file_with_two_names_both_are_found(tmp_path: Path) -> None:
     found = search([tmp_path], Needles([b"0123456789"]))
     assert [Path(name).name for name in found.held] == ["one", "other"]
     assert found.files == 1
+
+
+def test_a_release_that_a_kill_left_between_its_two_names_is_not_taken_for_a_leftover(
+    work: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = of_others(work)
+    plan = start(work)
+
+    def killed_between(work: Workspace, plan: Plan) -> None:
+        (work.root / "release").rename(work.root / "release.old")
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(saga, "change_releases", killed_between)
+        with pytest.raises(Killed):
+            go_on(work, plan.erasure_id, MEANS)
+    go_on(work, plan.erasure_id, MEANS)
+    assert {PERSON[row.face_id] for row in read_table(work.path("release"), "samples", ReleaseSample)} == {0, 2, 3}
+    assert of_others(work) == before
+    assert_clean(work, plan)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -27,7 +28,13 @@ class Turned:
     asked: tuple[tuple[Question, ReviewTask], ...]
 
 
-@pytest.fixture(scope="package")  # it ends before the rest of the tests runs
+def _one_deployment(fixture_name: str, config: pytest.Config) -> Literal["module", "session"]:
+    """For both files where both use it; else it ends before the rest of the tests runs. Without `__init__.py` in the
+    folder, pytest takes a package for the session."""
+    return "session" if os.environ.get("FACELOOP_LONG") else "module"
+
+
+@pytest.fixture(scope=_one_deployment)
 def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
     folder = tmp_path_factory.mktemp("loop")
     try:
@@ -47,7 +54,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope=_one_deployment)
 def turned(loop: Loop, sample: Path) -> Turned:
     """Footage was dropped, and people are asked."""
     began = time.monotonic()

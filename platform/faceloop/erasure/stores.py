@@ -145,6 +145,7 @@ def _stamp_all(
 def change_releases(work: Workspace, plan: Plan) -> JsonValue:
     """The published release and every copy of one under the root lose the subject's samples, physically."""
     finish_exchange(work, plan)
+    _put_back(work)
     changed: dict[str, int] = {}
     for paper in sorted(work.root.rglob(MANIFEST)):
         folder = paper.parent
@@ -153,6 +154,14 @@ def change_releases(work: Workspace, plan: Plan) -> JsonValue:
             if removed := add_tombstones(folder, plan.face_ids, "erased", is_purged=True):
                 changed[place] = removed
     return {"samples": dict(changed)}
+
+
+def _put_back(work: Workspace) -> None:
+    """A release that a kill left between its two names takes its own again: else it would go as a leftover."""
+    source = Path(work.external("source"))
+    for aside in sorted(work.root.rglob("*.old")):
+        if (aside / MANIFEST).is_file() and not aside.is_relative_to(source):
+            recover(aside.with_suffix(""))
 
 
 def clear_leftovers(work: Workspace, plan: Plan) -> JsonValue:
