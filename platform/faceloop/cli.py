@@ -17,7 +17,7 @@ from faceloop.commands.recording import COME_BACK, NOT_READY, recorded
 from faceloop.experiments.pin import refuse_pinned
 from faceloop.progress import complain, log_as_json, progress_for
 from faceloop.runner import Outcome, Workspace, run_stage
-from facestore.errors import ConfigError, FaceloopError, InputsNotReady, LeaseHeld, ServerAway
+from facestore.errors import ConfigError, FaceloopError, InputsNotReady, LeaseHeld, ServerAway, StoreAway
 from facestore.publish import write_whole
 
 if TYPE_CHECKING:
@@ -151,9 +151,9 @@ def _report(work: Workspace, spec: "TruthSpec | None") -> None:
 def main() -> None:
     """Entry point. Our errors end as one line on stderr, never as a traceback, and say by their code what to do.
 
-    2: something is wrong; 75: come back later, another run or a server that is away is in the way; 98: what it reads
-    is missing or being made anew, whoever makes it comes first. A polite end (SIGTERM) is an exception like any other,
-    so that leases are given back.
+    2: something is wrong; 75: come back later, another run is in the way, or a server, the store or the database is
+    away; 98: what it reads is missing or being made anew, whoever makes it comes first. A polite end (SIGTERM) is an
+    exception like any other, so that leases are given back.
     """
     logging.getLogger("faiss.loader").setLevel(logging.WARNING)
     log_as_json(os.environ)
@@ -162,7 +162,7 @@ def main() -> None:
         try:
             with audited(sys.argv[1:], os.environ):
                 app()
-        except (LeaseHeld, ServerAway) as error:
+        except (LeaseHeld, ServerAway, StoreAway) as error:
             complain(os.environ, str(error))
             raise SystemExit(COME_BACK) from None
         except InputsNotReady as error:

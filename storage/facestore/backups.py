@@ -71,7 +71,7 @@ def back_up(url: str, folder: Path) -> Backup:
             connection = session.connection()
             begin_snapshot(connection)
             kind: BackupKind = "pg_dump" if connection.dialect.name == "postgresql" and has_programs() else "sqlite"
-            file = folder / _FILES[kind]
+            file = _owners_file(folder / _FILES[kind])
             taken_at, tables = database_now(session), table_states(connection)
             if kind == "pg_dump":
                 snapshot = connection.execute(text("SELECT pg_export_snapshot()")).scalar_one()
@@ -84,7 +84,6 @@ def back_up(url: str, folder: Path) -> Backup:
             revision = revision_of(connection) or ""
     finally:
         engine.dispose()
-    file.chmod(_OWNER_ONLY)
     sync_path(file)
     made = Backup(
         kind=kind,
@@ -170,6 +169,12 @@ def states_at(url: str) -> tuple[TableState, ...]:
         engine.dispose()
 
 
+def _owners_file(path: Path) -> Path:
+    """A new, empty file that nobody else may read, not even while it is written. Whoever writes it keeps its mode."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY))
+    return path
+
+
 def _copy_online(connection: Connection, file: Path) -> None:
     """In the reader's own transaction, so that the copy is the state that was summed up."""
     raw: Any = connection.connection.driver_connection
@@ -191,9 +196,8 @@ def _describe(folder: Path, made: Backup) -> None:
     said: dict[str, JsonValue] = {**asdict(made), "taken_at": made.taken_at.isoformat()}
     said["tables"] = [asdict(state) for state in made.tables]
     body: JsonValue = {"backup": said, "digest": digest_of(said)}
-    waiting = folder / f"{DESCRIPTION}.partial"
+    waiting = _owners_file(folder / f"{DESCRIPTION}.partial")
     waiting.write_text(json.dumps(body, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    waiting.chmod(_OWNER_ONLY)
     sync_path(waiting)
     waiting.rename(folder / DESCRIPTION)
     sync_path(folder)
@@ -206,8 +210,8 @@ def _put_file_back(file: Path, target: Path, expected: Sequence[TableState]) -> 
             raise StoreError(f"{path} is there already, and a restore replaces nothing; move it away first")
     target.parent.mkdir(parents=True, exist_ok=True)
     waiting = target.with_name(f"{target.name}.partial")
-    shutil.copyfile(file, waiting)
-    waiting.chmod(_OWNER_ONLY)
+    waiting.unlink(missing_ok=True)  # of a restore that was cut off
+    shutil.copyfile(file, _owners_file(waiting))
     require_same(expected, states_at(f"sqlite:///{waiting}"), "the restored catalogue is not what was backed up")
     _close_log(waiting)
     sync_path(waiting)

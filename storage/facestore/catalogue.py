@@ -3,6 +3,7 @@
 Writers take turns, so that a look and a write are one step and sequence numbers follow the order of commits.
 """
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -24,10 +25,12 @@ from sqlalchemy import (
     make_url,
     select,
 )
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from facestore.errors import StoreError
+from facestore.errors import StoreAway, StoreError
+from facestore.pgaddress import verified
 from facestore.schema import Moment as Moment
 from facestore.schema import Tables as Tables
 from facestore.schema import is_settled, settle
@@ -41,14 +44,23 @@ _PATIENCE_S = 60.0  # with other writers of a SQLite file
 _PRAGMAS = (f"busy_timeout={_PATIENCE_S * 1_000:.0f}", "journal_mode=WAL", "secure_delete=ON", "foreign_keys=ON")
 _ATTEMPTS = 4  # at a transaction that the database threw out for the sake of others
 _THROWN_OUT = ("40001", "40P01")  # PostgreSQL: serialization failure, deadlock
+_AWAY = {  # and all of class 08, connection exceptions (PostgreSQL, Appendix A)
+    *_THROWN_OUT,
+    "53300",  # too many connections
+    "55P03",  # lock not available
+    "57P01",  # shut down by its administrator
+    "57P02",  # after a crash
+    "57P03",  # starting up, or not taking connections
+}
+_NOT_YET = ("starting up", "shutting down", "in recovery", "not yet accepting", "too many clients", "connection slots")
 _WRITERS_LOCK = 0x_FACE_100B  # PostgreSQL's name for our turn to write
 
 
 def open_catalogue(url: str, what: str) -> Engine:
     """The engine at `url`, with every table there. `sqlite://` is a database in memory, for tests.
 
-    Raises StoreError, which names `what` was to be opened, when the database cannot be used; SchemaRefused when its
-    tables are of another revision than this version's.
+    Raises StoreError, which names `what` was to be opened, when the database cannot be used (StoreAway: now);
+    SchemaRefused when its tables are of another revision than this version's.
     """
     engine = connected(url, what)
     try:
@@ -67,7 +79,8 @@ def open_catalogue(url: str, what: str) -> Engine:
 def connected(url: str, what: str) -> Engine:
     """The engine at `url`, whatever tables are there: for who changes or copies them. Raises StoreError.
 
-    Its errors hold no values of rows: these name people, or are keys, and errors are logged.
+    Its errors hold no values of rows: these name people, or are keys, and errors are logged. ConfigError where anybody
+    could answer in the place of a server elsewhere.
     """
     if url.startswith(_SQLITE_FILE) and url not in _IN_MEMORY:
         Path(url.removeprefix(_SQLITE_FILE)).parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +91,8 @@ def connected(url: str, what: str) -> Engine:
         elif url.startswith("sqlite"):
             engine = create_engine(_parsed(url), hide_parameters=True)
         else:  # a server that was started anew is not noticed without the ping
-            engine = create_engine(url, pool_pre_ping=True, hide_parameters=True)
+            address = verified(make_url(url), os.environ)
+            engine = create_engine(address, pool_pre_ping=True, hide_parameters=True)
         if engine.dialect.name == "sqlite":
             _tune_sqlite(engine)
     return engine
@@ -104,7 +118,7 @@ def streamed(engine: Engine, rows: Select[Any], doing: str) -> Iterator[RowMappi
 def writing(engine: Engine, doing: str) -> Iterator[Session]:
     """A transaction that no other writer runs beside: all of it is kept, or after any error or crash none.
 
-    Raises StoreError: cannot `doing`.
+    Raises StoreError: cannot `doing`; StoreAway where it may go through later.
     """
     with _database(doing), _turn(engine) as session:
         yield session
@@ -147,6 +161,27 @@ def database_now(session: Session) -> datetime:
 
 def _is_thrown_out(cause: BaseException | None) -> bool:
     return getattr(getattr(cause, "orig", None), "sqlstate", None) in _THROWN_OUT
+
+
+def _is_away(error: SQLAlchemyError) -> bool:
+    """Whether the same call may go through later: no server there, one that starts or ends, others that hold it."""
+    if isinstance(error, NoConnectionFree):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    cause = error.orig
+    if isinstance(cause, sqlite3.Error):
+        return getattr(cause, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    state = getattr(cause, "sqlstate", None)
+    if state is not None:
+        return state in _AWAY or state.startswith("08")
+    if type(cause).__name__ not in ("OperationalError", "ConnectionTimeout"):
+        return False
+    # libpq gives no code while it connects. A server that answers and refuses (password, database) says FATAL.
+    said = str(cause)
+    if "FATAL:" in said:
+        return any(words in said for words in _NOT_YET)
+    return "SSL" not in said and "certificate" not in said
 
 
 @contextmanager
@@ -210,6 +245,7 @@ def _database(doing: str) -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:
-        raise StoreError(f"cannot {doing}: {_without_values(str(error))}") from error
+        kind = StoreAway if _is_away(error) else StoreError
+        raise kind(f"cannot {doing}: {_without_values(str(error))}") from error
     except ImportError as error:
         raise StoreError(f"cannot {doing}: {error}; install the database's driver") from error

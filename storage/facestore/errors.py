@@ -19,6 +19,7 @@ FaceloopError
 │   └── ModelCorrupt     a model file fails its sha256 or cannot be loaded
 ├── MediaError           one footage cannot be used; carries a reason code
 ├── StoreError           the object store or the ledger failed
+│   ├── StoreAway        no connection, no answer in time, a database that others hold: try later
 │   ├── ObjectMissing    no object is under this key
 │   └── SchemaRefused    the catalogue's tables are of another revision than this version's
 └── ServerError          the labelling server did not do what was asked
@@ -124,6 +125,10 @@ class MediaError(FaceloopError):
 
 class StoreError(FaceloopError):
     """The object store or the ledger could not do what was asked."""
+
+
+class StoreAway(StoreError):
+    """The store or the database does not answer now, or others hold it: the same call may go through later."""
 
 
 class ErasureIncomplete(StoreError):

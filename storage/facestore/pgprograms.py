@@ -6,16 +6,34 @@ import subprocess
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from sqlalchemy import make_url
+
 from facestore.errors import StoreError
+from facestore.pgaddress import verified
 
 _FOLDERS = "/usr/lib/postgresql"  # where Debian keeps each version's
-_VARIABLES = {  # of a URL's query, as libpq reads them from the environment
-    "host": "PGHOST",
-    "port": "PGPORT",
-    "sslmode": "PGSSLMODE",
-    "sslrootcert": "PGSSLROOTCERT",
-    "connect_timeout": "PGCONNECT_TIMEOUT",
-}
+# Of a URL's query, what libpq reads from the environment (PostgreSQL, "Environment Variables" of libpq).
+_VARIABLES = {
+    "application_name": "PGAPPNAME",
+    "client_encoding": "PGCLIENTENCODING",
+    **{
+        name: f"PG{name.upper()}"
+        for name in (
+            "connect_timeout", "gssencmode", "gsslib", "host", "hostaddr", "krbsrvname", "options", "passfile", "port",
+            "service", "sslcert", "sslcrl", "sslcrldir", "sslkey", "sslmode", "sslrootcert", "sslsni",
+        )
+    },
+    "channel_binding": "PGCHANNELBINDING",
+    "load_balance_hosts": "PGLOADBALANCEHOSTS",
+    "require_auth": "PGREQUIREAUTH",
+    "requirepeer": "PGREQUIREPEER",
+    "ssl_max_protocol_version": "PGSSLMAXPROTOCOLVERSION",
+    "ssl_min_protocol_version": "PGSSLMINPROTOCOLVERSION",
+    "sslcertmode": "PGSSLCERTMODE",
+    "sslnegotiation": "PGSSLNEGOTIATION",
+    "target_session_attrs": "PGTARGETSESSIONATTRS",
+}  # fmt: skip
+_OF_LONG_SESSIONS = {"keepalives", "keepalives_count", "keepalives_idle", "keepalives_interval", "tcp_user_timeout"}
 
 
 def has_programs() -> bool:
@@ -40,10 +58,12 @@ def _run(program: str, url: str, options: list[str]) -> None:
     found = _program(program)
     if found is None:
         raise StoreError(f"there is no program {program} on this machine; install PostgreSQL's client programs")
-    parts = urlsplit(url)
+    parts = urlsplit(verified(make_url(url), os.environ).render_as_string(hide_password=False))
     words = {"--host": parts.hostname, "--port": parts.port, "--username": parts.username}
     where = [f"{option}={unquote(str(value))}" for option, value in words.items() if value is not None]
     query = dict(parse_qsl(parts.query))
+    if unknown := sorted(query.keys() - _VARIABLES.keys() - _OF_LONG_SESSIONS):
+        raise StoreError(f"{program} cannot be told {unknown[0]} of the URL; write it into a service file of libpq")
     settings = {_VARIABLES[name]: value for name, value in query.items() if name in _VARIABLES}
     if parts.password is not None:
         settings["PGPASSWORD"] = unquote(

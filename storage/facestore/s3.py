@@ -12,25 +12,26 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, Self
-from urllib.parse import parse_qs
+from typing import Any, Self
 
 import boto3
 from boto3.exceptions import Boto3Error
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError, SSLError
+from botocore.exceptions import ConnectionError as NoConnection
 
-from facestore.errors import ConfigError, StoreError
+from facestore.errors import ConfigError, StoreAway, StoreError
 from facestore.patience import PATIENCE, Deadline, Patience
+from facestore.s3encryption import Encryption as Encryption
+from facestore.s3encryption import encryption_of
 
 _FAILED = (BotoCoreError, ClientError, Boto3Error, OSError)
+_AWAY = (NoConnection, HTTPClientError, ConnectionError, TimeoutError)  # no server, or no answer in time
 _MISSING = {"404", "NoSuchKey", "NotFound"}
 _PASSES = {"ConditionalRequestConflict", "OperationAborted", "RequestTimeout", "SlowDown", "Throttling"}
 _REMOVED_AT_ONCE = 1_000  # S3's own limit
 LONGEST_LINK_S = 900
 _QUERY = re.compile(r"\?[^\s\"'<>]*")  # of a URL: that of a presigned link is a key to the object
-
-Algorithm = Literal["AES256", "aws:kms"]
 
 
 class S3Refused(StoreError):
@@ -45,16 +46,8 @@ class S3Refused(StoreError):
         return self.code in _MISSING
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Encryption:
-    """How the server is to encrypt what it keeps: with a key of its own (SSE-S3), or of its key service (SSE-KMS)."""
-
-    algorithm: Algorithm
-    key_id: str | None = None
-
-    def request(self) -> dict[str, str]:
-        key = {"SSEKMSKeyId": self.key_id} if self.key_id else {}
-        return {"ServerSideEncryption": self.algorithm, **key}
+class S3Away(S3Refused, StoreAway):
+    """The server's answer was an error of its own, or that it has too much to do, each time that it was asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +77,7 @@ class S3Bucket:
         name, _, prefix = address.partition("/")
         if not name:
             raise StoreError(f"{url!r} names no bucket; write s3://BUCKET/PREFIX")
-        encryption = _encryption(settings)
+        encryption = encryption_of(settings)
         prefix = prefix.strip("/")
         limits = Config(
             retries={"mode": "standard", "total_max_attempts": 1},  # ours are counted in `call`
@@ -119,7 +112,8 @@ class S3Bucket:
         """One request, repeated while what went wrong may pass: the answer, or what `consume` made of it.
 
         `Body` may be a path, which is opened anew each time. `consume` reads a body, inside the same limits, and may
-        be called again. Raises StoreError (cannot `doing`), S3Refused for a lasting error of the server.
+        be called again. Raises StoreError (cannot `doing`), S3Refused for a lasting error of the server, StoreAway
+        where the server is not there or did not answer in time.
         """
         for attempt in range(1, self.patience.attempts + 1):
             try:
@@ -268,19 +262,6 @@ def scrubbed(text: str) -> str:
     return _QUERY.sub("?…", text)
 
 
-def _encryption(settings: str) -> Encryption | None:
-    if not settings:
-        return None
-    found = {name: values[-1] for name, values in parse_qs(settings, keep_blank_values=True).items()}
-    algorithm, key_id = found.pop("encryption", None), found.pop("key", None)
-    if found or (key_id is not None and algorithm != "aws:kms"):
-        raise ConfigError(f"a bucket's URL takes ?encryption=AES256 or ?encryption=aws:kms&key=ID, not {settings!r}")
-    match algorithm:
-        case "AES256" | "aws:kms":
-            return Encryption(algorithm=algorithm, key_id=key_id)
-    raise ConfigError(f"encryption = {algorithm!r}: write AES256 or aws:kms")
-
-
 def _may_pass(error: Exception) -> bool:
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
@@ -294,5 +275,7 @@ def _refusal(doing: str, error: Exception, attempts: int) -> StoreError:
     tries = f", tried {attempts} times" if attempts > 1 else ""
     message = f"cannot {doing}: {scrubbed(str(error))}{tries}"
     if isinstance(error, ClientError):
-        return S3Refused(message, error.response["Error"]["Code"])
-    return StoreError(message)
+        kind = S3Away if _may_pass(error) else S3Refused
+        return kind(message, error.response["Error"]["Code"])
+    is_away = isinstance(error, _AWAY) and not isinstance(error, SSLError)
+    return StoreAway(message) if is_away else StoreError(message)

@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,6 +55,30 @@ def test_a_backup_comes_back_as_a_new_sqlite_catalogue(sqlite_url: str, tmp_path
     ledger.close()
     with pytest.raises(StoreError, match="replaces nothing"):
         restore(tmp_path / "backup", target)
+
+
+def test_nobody_else_reads_a_backup_while_it_is_written(
+    filled_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Into a folder that others may enter."""
+    folder, modes = tmp_path / "open", set[int]()
+    folder.mkdir(mode=0o755)
+
+    def look() -> None:
+        modes.update(file.stat().st_mode & 0o77 for file in folder.iterdir())
+
+    for name in ("dump", "_close_log"):
+        monkeypatch.setattr(backups, name, _with(getattr(backups, name), look))
+    back_up(filled_url, folder)
+    assert modes == {0}
+
+
+def _with(call: Callable[..., None], then: Callable[[], None]) -> Callable[..., None]:
+    def both(*given: object) -> None:
+        call(*given)
+        then()
+
+    return both
 
 
 @pytest.mark.integration
