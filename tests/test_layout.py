@@ -18,6 +18,8 @@ VENDOR_HOMES = {
         "storage/facestore/catalogue.py",
         "storage/facestore/schema.py",
         "storage/facestore/migrations/",
+        "storage/facestore/pgaddress.py",
+        "storage/facestore/peppers.py",
         "storage/facestore/rowcopies.py",
         "storage/facestore/backups.py",
         "storage/facestore/ledger.py",

@@ -20,10 +20,11 @@ from faceloop.footage.source_manifest import UNSTATED, Acquisition
 from faceloop.params import StageParams, Tree, section
 from facestore.consentbasis import NO_MATERIAL, Basis, Material, Reader, Withheld, basis_now, read_basis
 from facestore.consenting import Purpose, consents_named
-from facestore.erasures import has_erased, is_erased
-from facestore.errors import ConfigError, ConsentRefused, DataError
+from facestore.erasures import forgotten, has_erased, is_erased
+from facestore.errors import ConfigError, ConsentRefused, DataError, StageError
+from facestore.peppers import known_pepper
 from facestore.records import Cluster, Face, Footage, ReleaseSample, TrackletTemplate
-from facestore.refs import PEPPER, PEPPER_FILE, read_pepper, subject_ref
+from facestore.refs import PEPPER, PEPPER_FILE, subject_ref
 from facestore.tables import read_columns
 
 KEY = "consent"  # of a run key: beside its artifacts
@@ -153,9 +154,18 @@ def erased_among(url: str, root: Path, footage_ids: Collection[str]) -> set[str]
         if has_erased(url):
             raise ConfigError(f"files were erased here and {PEPPER_FILE} of the root is gone; put it back, or {PEPPER}")
         return set()
-    pepper = read_pepper(root)
+    pepper = known_pepper(url, root)
     named = {subject_ref(pepper, footage_id): footage_id for footage_id in footage_ids}
     return {named[ref] for ref in is_erased(url, named)}
+
+
+def refuse_forgotten(url: str, root: Path) -> None:
+    """A catalogue from before an erasure knows nobody again who was erased. Raises StageError: nothing runs on it."""
+    if unknown := forgotten(url, root / "erasures"):
+        raise StageError(
+            f"{len(unknown)} erasures have a certificate here and are not in the catalogue, which is older: it was "
+            "restored. Run `faceloop erase again`, which gives them back and erases whom the restore brought back"
+        )
 
 
 def refuse_withheld(stage: str, path_of: Callable[[str], Path], withheld: Withheld) -> None:

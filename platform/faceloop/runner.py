@@ -186,6 +186,7 @@ def _refuse_unknown(work: Workspace, stage: Stage, batches: Sequence[str]) -> No
 def _plan(work: Workspace, stage: Stage, params: StageParams, lease: HeldLease) -> Plan:
     if (work.root / SWITCH_JOURNAL).exists():
         raise StageError(f"a model switch of {work.root} was cut short; `faceloop models switch` completes it")
+    consent_gate.refuse_forgotten(work.ledger_url(), work.root)
     outs = {out: work.path(out) for out in stage.outs}
     material = consent_gate.material_of(stage.name, work.path)
     with lease.fenced() as session:

@@ -91,8 +91,7 @@ def connected(url: str, what: str) -> Engine:
         elif url.startswith("sqlite"):
             engine = create_engine(_parsed(url), hide_parameters=True)
         else:  # a server that was started anew is not noticed without the ping
-            address = verified(make_url(url), os.environ)
-            engine = create_engine(address, pool_pre_ping=True, hide_parameters=True)
+            engine = create_engine(verified(url, os.environ), pool_pre_ping=True, hide_parameters=True)
         if engine.dialect.name == "sqlite":
             _tune_sqlite(engine)
     return engine

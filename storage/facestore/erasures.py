@@ -7,16 +7,18 @@ holds the pepper can compare with something.
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Literal
 
 from sqlalchemy import JSON, Integer, String, insert, select
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from facestore.catalogue import Moment, Tables, known_ids, open_catalogue, reading, writing
 from facestore.errors import DataError
 from facestore.ids import JsonValue
 
 State = Literal["under_way", "done"]
+CERTIFICATE = "certificate.json"  # of an erasure, in a folder that is called by its id
 _AT_ONCE = 4_096
 
 
@@ -140,10 +142,23 @@ class Erasures:
     def bury(self, *, footage_refs: Iterable[str], face_refs: Iterable[str]) -> None:
         """Keep references of what is erased; those that are there stay."""
         with writing(self._engine, "keep references of what is erased") as session:
-            for table, refs in ((_FootageRow, set(footage_refs)), (_FaceRow, set(face_refs))):
-                fresh = sorted(refs - known_ids(session, table.ref, refs))
-                for start in range(0, len(fresh), _AT_ONCE):
-                    session.execute(insert(table), [{"ref": ref} for ref in fresh[start : start + _AT_ONCE]])
+            _bury(session, footage_refs, face_refs)
+
+    def remember(self, ended: Erasure, *, footage_refs: Iterable[str], face_refs: Iterable[str]) -> bool:
+        """Take in an erasure that was done before this catalogue's rows were restored; whether it was unknown.
+
+        Its steps, which a certificate has in no order, come by name.
+        """
+        with writing(self._engine, "take an earlier erasure in") as session:
+            _bury(session, footage_refs, face_refs)
+            if session.get(_ErasureRow, ended.erasure_id) is not None:
+                return False
+            said = {name: getattr(ended, name) for name in ("erasure_id", "subject_ref", "asked_by", "reason")}
+            session.add(_ErasureRow(**said, state="done", asked_at=ended.asked_at))
+            for number, (step, what) in enumerate(sorted(ended.steps.items())):
+                row = _StepRow(erasure_id=ended.erasure_id, step=step, number=number, what=what, done_at=ended.asked_at)
+                session.add(row)
+            return True
 
     def erased_faces(self, refs: Collection[str]) -> set[str]:
         """Those of the references that are of erased faces."""
@@ -164,6 +179,13 @@ class Erasures:
         self._engine.dispose()
 
 
+def _bury(session: Session, footage_refs: Iterable[str], face_refs: Iterable[str]) -> None:
+    for table, refs in ((_FootageRow, set(footage_refs)), (_FaceRow, set(face_refs))):
+        fresh = sorted(refs - known_ids(session, table.ref, refs))
+        for start in range(0, len(fresh), _AT_ONCE):
+            session.execute(insert(table), [{"ref": ref} for ref in fresh[start : start + _AT_ONCE]])
+
+
 def is_erased(url: str, refs: Collection[str]) -> set[str]:
     """Those of `refs` (`subject_ref(pepper, footage_id)`) that were erased and must not come in again.
 
@@ -181,5 +203,20 @@ def has_erased(url: str) -> bool:
     erasures = Erasures(url)
     try:
         return erasures.has_footage()
+    finally:
+        erasures.close()
+
+
+def forgotten(url: str, folder: Path) -> set[str]:
+    """Erasures that have a certificate in `folder` and no row in the catalogue at `url`: it is older than they are.
+
+    Raises StoreError when that catalogue cannot be used.
+    """
+    told = {path.parent.name for path in folder.glob(f"*/{CERTIFICATE}")}
+    if not told:
+        return set()
+    erasures = Erasures(url)
+    try:
+        return told - {one.erasure_id for one in erasures.all()}
     finally:
         erasures.close()

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 
-from sqlalchemy import URL
+from sqlalchemy import URL, make_url
 
 from facestore.errors import ConfigError
 
@@ -17,29 +17,33 @@ _VERIFIED = "verify-full"
 _OWN_AUTHORITIES = Path.home() / ".postgresql" / "root.crt"  # where libpq looks
 
 
-def verified(url: URL, environ: Mapping[str, str]) -> URL:
-    """The address with `sslmode=verify-full` where the server is on another machine; others as they are.
+def verified(address: str, environ: Mapping[str, str]) -> str:
+    """The URL with `sslmode=verify-full` where the server is on another machine; others as they are.
 
     Certificates are those of `sslrootcert`, PGSSLROOTCERT or ~/.postgresql/root.crt, else those this machine trusts.
     Raises ConfigError for a weaker mode to another machine that FACELOOP_PLAIN_CATALOGUE does not name.
     """
+    url = make_url(address)
     if url.get_backend_name() != "postgresql":
-        return url
+        return address
     elsewhere = [host for host in _hosts(url, environ) if not _is_here(host)]
     if not elsewhere:
-        return url
+        return address
     plain = {name.strip() for name in environ.get(PLAIN_HOSTS, "").split(",")}
     mode = url.query.get("sslmode") or environ.get("PGSSLMODE")
     if mode is None and plain.issuperset(elsewhere):
-        return url
+        return address
     if mode not in (None, _VERIFIED):
         if plain.issuperset(elsewhere):
-            return url
+            return address
         raise ConfigError(
             f"paths.ledger: sslmode={mode} believes whoever answers as {elsewhere[0]}; write sslmode={_VERIFIED}, or, "
             f"for a network that nobody else is on, {PLAIN_HOSTS}={','.join(elsewhere)} into the environment"
         )
-    return url.update_query_dict({"sslmode": _VERIFIED, **_authorities(url, environ)})
+    said = {"sslmode": _VERIFIED, **_authorities(url, environ)}
+    if said.items() <= url.query.items():
+        return address
+    return url.update_query_dict(said).render_as_string(hide_password=False)
 
 
 def trusted_file() -> str | None:

@@ -6,8 +6,6 @@ import subprocess
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from sqlalchemy import make_url
-
 from facestore.errors import StoreError
 from facestore.pgaddress import verified
 
@@ -58,7 +56,7 @@ def _run(program: str, url: str, options: list[str]) -> None:
     found = _program(program)
     if found is None:
         raise StoreError(f"there is no program {program} on this machine; install PostgreSQL's client programs")
-    parts = urlsplit(verified(make_url(url), os.environ).render_as_string(hide_password=False))
+    parts = urlsplit(verified(url, os.environ))
     words = {"--host": parts.hostname, "--port": parts.port, "--username": parts.username}
     where = [f"{option}={unquote(str(value))}" for option, value in words.items() if value is not None]
     query = dict(parse_qsl(parts.query))

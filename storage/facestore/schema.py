@@ -47,6 +47,7 @@ TABLE_HOMES = (  # modules of this package that declare tables
     "ledger",
     "measurements",
     "models",
+    "peppers",
     "promotions",
     "reviewtables",
     "runlog",

@@ -116,9 +116,14 @@ def _append(
     if not _has_catalogue(work):
         return  # nobody's data is here yet
     from facestore.auditlog import AuditLog
-    from facestore.refs import read_pepper, subject_ref
+    from facestore.peppers import known_pepper
+    from facestore.refs import subject_ref
 
-    ref = subject_ref(read_pepper(work.root), subject) if isinstance(subject, str) and subject else None
+    ref = (
+        subject_ref(known_pepper(work.ledger_url(), work.root), subject)
+        if isinstance(subject, str) and subject
+        else None
+    )
     log = AuditLog(work.ledger_url())
     try:
         log.append(who=who_of(environ), action=command, purpose=purpose, subject_ref=ref, what=what)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from faceloop.commands.erase_again import CertificatesOption
 from faceloop.commands.options import ParamsOption, RootOption, SetOption, workspace
 from facestore.backups import Backup, back_up, drill, restore, states_at
 from facestore.ids import JsonValue
@@ -46,12 +47,21 @@ def backup(
 def restore_command(
     folder: Annotated[Path, typer.Argument(metavar="FROM", help="The folder of a backup.")],
     url: UrlOption = None,
+    certificates: CertificatesOption = None,
     root: RootOption = None,
     params: ParamsOption = None,
     overrides: SetOption = None,
 ) -> None:
-    """Put a backup back where no catalogue is, and compare every table."""
-    _print(_in_short(restore(folder, _url(url, root, params, overrides))))
+    """Put a backup back where no catalogue is, and compare every table. Erasures since then are taken in from their
+    certificates in the root: `faceloop erase again` then erases whom the restore brought back."""
+    done = restore(folder, _url(url, root, params, overrides))
+    since: list[str] = []
+    if url is None:
+        from faceloop.erasure.again import take_in
+
+        _, since = take_in(workspace(root, params, overrides), certificates or [])
+    then: dict[str, JsonValue] = {"then": "faceloop erase again"} if since else {}
+    _print({**_in_short(done), "erasures_since": len(since), **then})
 
 
 @app.command(name="drill")

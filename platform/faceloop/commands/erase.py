@@ -1,35 +1,40 @@
 """Remove every byte of a person, look that none is left, certify it. What is erased cannot be brought back."""
 
 import json
-import os
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from faceloop.commands.erase_again import again
+from faceloop.commands.erase_means import (
+    AlsoSourceOption,
+    LabellingOption,
+    SearchOption,
+    YesOption,
+    certified,
+    means_for,
+)
 from faceloop.commands.erase_probe import FacesOption, confirm, listed, probe
 from faceloop.commands.find_faces import find_faces
 from faceloop.commands.options import ByOption, ParamsOption, RootOption, SetOption, user, workspace
-from faceloop.erasure.certificate import Certificate, verify_certificate
+from faceloop.erasure.again import faces_back
+from faceloop.erasure.certificate import verify_certificate
 from faceloop.erasure.finding import BY_FACES, BY_SUBJECT, Finding
-from faceloop.erasure.labelling import open_labelling
 from faceloop.erasure.planning import Plan, make_plan
 from faceloop.erasure.probe_papers import open_probes
 from faceloop.erasure.probing import confirmed_faces, is_probe
-from faceloop.erasure.saga import Means, begin, find_ended, find_waiting, go_on, utc_now
+from faceloop.erasure.saga import begin, find_ended, find_waiting, go_on
 from faceloop.erasure.saga import status as erasures_of
 from faceloop.restriction.subject import find_subject, read_situation
-from faceloop.review.access import URL as LABELLING_URL
 from faceloop.runner import Workspace
-from facestore.ciphers import Signer
 from facestore.errors import ConfigError
 from facestore.ids import JsonValue
-from facestore.secretkeys import SIGNING_KEY, read_secret
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 app.command()(probe)
 app.command()(confirm)
+app.command()(again)
 
 SubjectArgument = Annotated[
     str,
@@ -58,15 +63,10 @@ def apply(
     ] = "",
     faces: FacesOption = "",
     by: ByOption = "",
-    is_confirmed: Annotated[bool, typer.Option("--yes", help="Do not ask: somebody has approved it.")] = False,
-    also_source: Annotated[bool, typer.Option("--also-source", help="Remove the files of the source, too.")] = False,
-    labelling: Annotated[
-        Path | None,
-        typer.Option("--label-studio", help="Folder of a labelling server here; FACELOOP_LABEL_STUDIO_URL."),
-    ] = None,
-    search_too: Annotated[
-        list[Path] | None, typer.Option("--search", help="Another folder that must hold no byte; may be repeated.")
-    ] = None,
+    is_confirmed: YesOption = False,
+    also_source: AlsoSourceOption = False,
+    labelling: LabellingOption = None,
+    search_too: SearchOption = None,
     root: RootOption = None,
     params: ParamsOption = None,
     overrides: SetOption = None,
@@ -78,7 +78,7 @@ def apply(
     named = listed(faces)
     found = find_waiting(work, subject or frozenset(named))
     if found is None and (ended := find_ended(work, subject)) is not None:
-        _print(_certified(ended))  # a retried task, for one
+        _print(certified(ended))  # a retried task, for one
         return
     if found is None:
         whom, finding = _meant(work, subject, named)
@@ -87,19 +87,9 @@ def apply(
             _print(_counts(make_plan(work, situation, find_subject(situation, whom))))
             typer.confirm("Erase this for good?", abort=True)
         found = begin(work, whom, by=by or user(), reason=reason, finding=finding)
-    has_server = labelling is not None or bool(found.tasks and os.environ.get(LABELLING_URL))
-    secret = read_secret(os.environ, SIGNING_KEY)
-    server = open_labelling(work, labelling, os.environ) if has_server else nullcontext()
-    with server as opened:
-        means = Means(
-            clock=utc_now,
-            signer=Signer(secret.key) if secret else None,
-            labelling=opened,
-            also_source=also_source,
-            search_too=tuple(search_too or ()),
-        )
+    with means_for(work, labelling, found.tasks, also_source=also_source, search_too=search_too) as means:
         done = go_on(work, found.erasure_id, means)
-    _print(_certified(done))
+    _print(certified(done))
 
 
 @app.command()
@@ -108,6 +98,8 @@ def status(root: RootOption = None, params: ParamsOption = None, overrides: SetO
     work = workspace(root, params, overrides)
     for one in erasures_of(work):
         _print({"erasure": one.erasure_id, "state": one.state, "reason": one.reason, "steps": [*one.steps]})
+    if back := faces_back(work):
+        _print({"faces_back": back, "then": "faceloop erase again"})
     for asked in open_probes(work.root):
         state = "confirmed" if asked.confirmed else "waits for a person"
         _print({"probe": asked.probe_id, "state": state, "asked_at": asked.asked_at, "faces": asked.faces_shown})
@@ -152,17 +144,6 @@ def _counts(found: Plan) -> dict[str, JsonValue]:
         "source_files": len(found.locations),
         "tasks": len(found.tasks),
         "releases": list(found.releases),
-    }
-
-
-def _certified(done: Certificate) -> dict[str, JsonValue]:
-    return {
-        "erasure": done.erasure_id,
-        "faces": done.faces,
-        "files_searched": done.files_searched,
-        "bytes_searched": done.bytes_searched,
-        "certificate": done.place,
-        "sha256": done.sha256,
     }
 
 

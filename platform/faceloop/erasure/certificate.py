@@ -11,15 +11,15 @@ from faceloop.erasure.planning import ERASURES, Plan
 from faceloop.restriction.papers import write_text
 from faceloop.runner import Workspace
 from facestore.ciphers import Signer, is_signed
-from facestore.erasures import Erasure, Erasures
+from facestore.erasures import CERTIFICATE, Erasure, Erasures
 from facestore.errors import DataError
 from facestore.ids import JsonValue, canonical_json, sha256_hex
 from facestore.models import Models
+from facestore.peppers import known_pepper
 from facestore.records import Face
-from facestore.refs import read_pepper, subject_ref
+from facestore.refs import subject_ref
 from facestore.tables import read_columns
 
-CERTIFICATE = "certificate.json"
 KIND = "erasure (GDPR Art. 17)"
 _IN_USE, _OTHERS = "retrain", "retire"  # what to do with a model that learned from the person
 
@@ -59,6 +59,7 @@ def write_certificate(
     *,
     now: datetime,
     signer: Signer | None,
+    references_sha256: str,
 ) -> Certificate:
     """Write `erasures/ID/certificate.json`, once the search found nothing."""
     body: dict[str, JsonValue] = {
@@ -86,6 +87,7 @@ def write_certificate(
         "releases_that_held_samples": list(plan.releases),
         "models": _models(work, plan),
         "left": list(_left(plan, erasure, copies)),
+        "references_sha256": references_sha256,
     }
     digest = sha256_hex(canonical_json(body).encode())
     place = f"{ERASURES}/{erasure.erasure_id}/{CERTIFICATE}"
@@ -131,7 +133,7 @@ def verify_certificate(work: Workspace, path: Path) -> Verified:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path.name} is no certificate ({type(error).__name__}); give a certificate.json") from error
     table = read_columns(work.path("faces"), "faces", Face, ("face_id",))
-    pepper = read_pepper(work.root)
+    pepper = known_pepper(work.ledger_url(), work.root)
     refs = {subject_ref(pepper, face_id) for face_id in table["face_id"].to_pylist()}
     journal = Erasures(work.ledger_url())
     try:

@@ -7,13 +7,13 @@ from typing import Literal
 from facestore.errors import DataError
 from facestore.ids import JsonValue
 
-How = Literal["subject", "faces", "probe"]
+How = Literal["subject", "faces", "probe", "again"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """`subject`: an identity, a name or a face; `faces`: somebody knew each face; `probe`: by likeness to a photo, and
-    somebody confirmed each candidate."""
+    somebody confirmed each candidate; `again`: by the references of an earlier erasure, after a restore."""
 
     how: How
     probe_id: str = ""  # of the probe, and empty for the others, as what follows is
@@ -22,11 +22,13 @@ class Finding:
     faces_shown: int = 0  # all faces of the candidates; the page has pictures of the most alike
     faces_confirmed: int = 0
     confirmed_by: str = ""
+    again_of: str = ""  # the earlier erasure's id
 
     def as_json(self) -> dict[str, JsonValue]:
         """For the certificate: without what says nothing."""
         plain: dict[str, JsonValue] = asdict(self)
-        return plain if self.how == "probe" else {"how": self.how}
+        told = {"probe": plain.keys() - {"again_of"}, "again": {"how", "again_of"}}.get(self.how, {"how"})
+        return {name: value for name, value in plain.items() if name in told}
 
 
 BY_SUBJECT, BY_FACES = Finding(how="subject"), Finding(how="faces")

@@ -30,8 +30,9 @@ from faceloop.runner import Workspace, hold
 from facestore.errors import DataError
 from facestore.ids import digest_of, file_sha256
 from facestore.images import encode_jpeg
+from facestore.peppers import known_pepper
 from facestore.records import Face
-from facestore.refs import read_pepper, subject_ref
+from facestore.refs import subject_ref
 from facestore.tables import read_columns
 
 LEAST_SIGMAS = 2.5  # docs/erasure.md has the recall at this and at other limits
@@ -160,7 +161,7 @@ def _write(work: Workspace, probe: Probe, picture: bytes | None) -> None:
 
 
 def _ref_of(work: Workspace, photo: Path) -> str:
-    return subject_ref(read_pepper(work.root), digest_of(["probe", file_sha256(photo)]))
+    return subject_ref(known_pepper(work.ledger_url(), work.root), digest_of(["probe", file_sha256(photo)]))
 
 
 def _groups(situation: Situation) -> dict[str, str]:

@@ -19,6 +19,7 @@ from faceloop.erasure.finding import BY_SUBJECT, Finding
 from faceloop.erasure.labelling import Labelling, clear_labelling
 from faceloop.erasure.needles import Searched, search
 from faceloop.erasure.planning import ERASURES, PLAN, Plan, make_plan, plan_path, read_plan, write_plan
+from faceloop.erasure.references import bury
 from faceloop.erasure.stores import (
     change_releases,
     clear_copies,
@@ -38,8 +39,9 @@ from facestore.ciphers import Signer
 from facestore.diskfaults import disk_faults
 from facestore.erasures import Erasure, Erasures
 from facestore.errors import DataError, ErasureIncomplete
-from facestore.ids import JsonValue
-from facestore.refs import read_pepper, subject_ref
+from facestore.ids import JsonValue, digest_of
+from facestore.peppers import known_pepper
+from facestore.refs import subject_ref
 
 Clock = Callable[[], datetime]
 _PATIENCE_S = 600.0
@@ -84,11 +86,20 @@ def begin(
         restrict(work, text, by=by, reason=reason, now=clock())  # from here on nobody uses them
         situation = read_situation(work)
         plan = replace(make_plan(work, situation, find_subject(situation, text)), finding=finding)
-        write_plan(work.root, plan)
         with erasures(work) as journal:
-            ref = subject_ref(read_pepper(work.root), plan.subject_id)
+            plan = replace(plan, erasure_id=_unused(plan.erasure_id, journal))
+            write_plan(work.root, plan)
+            ref = subject_ref(known_pepper(work.ledger_url(), work.root), plan.subject_id)
             journal.begin(erasure_id=plan.erasure_id, subject_ref=ref, asked_by=by, reason=reason, at=clock())
     return plan
+
+
+def _unused(erasure_id: str, journal: Erasures) -> str:
+    """Whom a restore brought back is erased once more: that is another erasure, with a certificate of its own."""
+    ended = {one.erasure_id for one in journal.all() if one.state == "done"}
+    while erasure_id in ended:
+        erasure_id = digest_of(["again", erasure_id])[: len(erasure_id)]
+    return erasure_id
 
 
 def find_waiting(work: Workspace, text: str | frozenset[str]) -> Plan | None:
@@ -106,7 +117,7 @@ def find_waiting(work: Workspace, text: str | frozenset[str]) -> Plan | None:
 def find_ended(work: Workspace, text: str) -> Certificate | None:
     """The certificate of the last erasure that is done of `text`: its id, or its subject's whole id, which nobody has
     any more. Raises DataError where the certificate is gone."""
-    ref = subject_ref(read_pepper(work.root), text)
+    ref = subject_ref(known_pepper(work.ledger_url(), work.root), text)
     with erasures(work) as journal:
         ended = [
             one for one in journal.all() if one.state == "done" and (one.erasure_id == text or one.subject_ref == ref)
@@ -151,7 +162,7 @@ def go_on(work: Workspace, erasure_id: str, means: Means) -> Certificate:
                 f"{len(found.held)} files still hold something of the person, the first is {_shown(found, work.root)}; "
                 "close what has them open, then run `faceloop erase apply` again"
             )
-        _bury(work, plan, journal)
+        references_sha256 = bury(work, plan, journal)
         written = write_certificate(
             work,
             plan,
@@ -160,6 +171,7 @@ def go_on(work: Workspace, erasure_id: str, means: Means) -> Certificate:
             copies_of(work.root),
             now=means.clock(),
             signer=means.signer,
+            references_sha256=references_sha256,
         )
         _audit(work, journal.find(erasure_id), written, plan.finding.how)
         journal.end(erasure_id)
@@ -224,15 +236,6 @@ def _audit(work: Workspace, erasure: Erasure, written: Certificate, found_by: st
             )
     finally:
         log.close()
-
-
-def _bury(work: Workspace, plan: Plan, journal: Erasures) -> None:
-    pepper = read_pepper(work.root)
-    footage = [*plan.footage_ids, *plan.shared_footage_ids]
-    journal.bury(
-        footage_refs=[subject_ref(pepper, one) for one in footage],
-        face_refs=[subject_ref(pepper, one) for one in plan.face_ids],
-    )
 
 
 def _shown(found: Searched, root: Path) -> str:

@@ -432,6 +432,11 @@ CREATE TRIGGER model_turn_no_change BEFORE UPDATE OR DELETE ON model_turn
 CREATE TRIGGER model_turn_no_truncate BEFORE TRUNCATE ON model_turn
         FOR EACH STATEMENT EXECUTE FUNCTION model_turn_append_only()
 
+CREATE TABLE pepper_check (
+    ref VARCHAR(64) NOT NULL,
+    PRIMARY KEY (ref)
+)
+
 CREATE TABLE profile (
     seq BIGSERIAL NOT NULL,
     profile_id VARCHAR(64) NOT NULL,

@@ -413,6 +413,11 @@ CREATE TRIGGER model_turn_no_replace BEFORE INSERT ON model_turn
         WHEN EXISTS (SELECT 1 FROM model_turn WHERE turn_id = NEW.turn_id OR seq = NEW.seq)
         BEGIN SELECT RAISE(ABORT, 'model_turn is append-only: append what takes it back'); END
 
+CREATE TABLE pepper_check (
+    ref VARCHAR(64) NOT NULL,
+    PRIMARY KEY (ref)
+)
+
 CREATE TABLE profile (
     seq INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
     profile_id VARCHAR(64) NOT NULL,
