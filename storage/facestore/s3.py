@@ -108,17 +108,21 @@ class S3Bucket:
         deadline: Deadline,
         request: Mapping[str, Any],
         consume: Callable[[Any], Any] | None = None,
+        doubted: list[Exception] | None = None,
     ) -> Any:
         """One request, repeated while what went wrong may pass: the answer, or what `consume` made of it.
 
         `Body` may be a path, which is opened anew each time. `consume` reads a body, inside the same limits, and may
-        be called again. Raises StoreError (cannot `doing`), S3Refused for a lasting error of the server, StoreAway
-        where the server is not there or did not answer in time.
+        be called again. `doubted` gets the failure of each attempt that the server may have acted on. Raises
+        StoreError (cannot `doing`), S3Refused for a lasting error of the server, StoreAway where the server is not
+        there or did not answer in time.
         """
         for attempt in range(1, self.patience.attempts + 1):
             try:
                 return self._once(operation, deadline, consume, request)
             except _FAILED as error:
+                if doubted is not None and (_may_pass(error) or isinstance(error, TimeoutError)):
+                    doubted.append(error)
                 may_pass = _may_pass(error) and attempt < self.patience.attempts
                 if not (may_pass and deadline.rest(attempt, self.patience, self.jitter)):
                     raise _refusal(doing, error, attempt) from error
@@ -246,6 +250,16 @@ class S3Bucket:
             if not page.get("IsTruncated"):
                 return found
             more = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+
+    def has_parts(self, upload: StartedUpload, deadline: Deadline) -> bool:
+        """Whether a part of an open upload is up; False when the upload is gone."""
+        doing, wanted = f"list parts of {self.where(upload.key)}", {"Key": upload.key, "UploadId": upload.upload_id}
+        try:
+            return bool(self.call("list_parts", doing, deadline, {**wanted, "MaxParts": 1}).get("Parts"))
+        except S3Refused as error:
+            if error.code not in {"NoSuchUpload", *_MISSING}:
+                raise
+            return False
 
     def abort(self, upload: StartedUpload, deadline: Deadline | None = None) -> None:
         """Take an upload back; one that is gone counts as taken back."""

@@ -8,6 +8,7 @@ import os
 from base64 import b64encode
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -88,13 +89,13 @@ def _put_parts(
 ) -> None:
     """A large file in parts: the object appears, on the same condition, when the last one is in.
 
-    However it ends, no upload of ours is left: not even one whose begin the server took and whose answer was lost.
+    However it ends, no upload of ours is left, and none of another writer of the key is taken back.
     """
-    before = {upload.upload_id for upload in bucket.started_uploads(key, deadline)}
+    ours = _Uploads(before={upload.upload_id for upload in bucket.started_uploads(key, deadline)})
     try:
         for attempt in range(1, bucket.patience.attempts + 1):
             try:
-                _put_parts_once(bucket, key, path, sha256, condition, deadline)
+                _put_parts_once(bucket, key, path, sha256, condition, deadline, ours)
                 return
             except S3Refused as error:
                 if error.code not in _LOST:
@@ -106,18 +107,45 @@ def _put_parts(
                     raise
     finally:
         with suppress(StoreError):  # what failed before is what the caller should hear; a sweep finds what is left
-            grace = bucket.patience.deadline()
-            for upload in bucket.started_uploads(key, grace):
-                if upload.key == key and upload.upload_id not in before:
-                    bucket.abort(upload, grace)
+            _take_back(bucket, key, ours, bucket.patience.deadline())
+
+
+@dataclass(slots=True, kw_only=True)
+class _Uploads:
+    """What one writer knows of the uploads of a key, by their ids."""
+
+    before: set[str]  # open when it came: of others
+    own: set[str] = field(default_factory=set)
+    is_whole: bool = False  # the server took the last one together
+    doubted: list[Exception] = field(default_factory=list)  # begins whose answer never came: their ids are not known
+
+
+def _take_back(bucket: S3Bucket, key: str, ours: _Uploads, grace: Deadline) -> None:
+    """Uploads of ours, by their ids. One whose id we were never told has no part, since nobody can send it any; of
+    another writer who just now begins too, so has his, for that moment: he is told NoSuchUpload and begins anew."""
+    if ours.is_whole and len(ours.own) == 1 and not ours.doubted:
+        return
+    for upload in bucket.started_uploads(key, grace):
+        if upload.key != key or upload.upload_id in ours.before:
+            continue
+        if upload.upload_id in ours.own or (ours.doubted and not bucket.has_parts(upload, grace)):
+            bucket.abort(upload, grace)
 
 
 def _put_parts_once(
-    bucket: S3Bucket, key: str, path: Path, sha256: str, condition: dict[str, str], deadline: Deadline
+    bucket: S3Bucket,
+    key: str,
+    path: Path,
+    sha256: str,
+    condition: dict[str, str],
+    deadline: Deadline,
+    ours: _Uploads,
 ) -> None:
     doing = f"put {bucket.where(key)}"
     wanted = {"ChecksumAlgorithm": "SHA256", "Metadata": {_SHA256: sha256}, **bucket.encryption_request()}
-    begun = bucket.call("create_multipart_upload", doing, deadline, {"Key": key, **wanted})
+    begin = {"Key": key, **wanted}
+    begun = bucket.call("create_multipart_upload", doing, deadline, begin, doubted=ours.doubted)
+    ours.own.add(begun["UploadId"])
     place = {"Key": key, "UploadId": begun["UploadId"]}
     parts: list[dict[str, str | int]] = []
     with path.open("rb") as body:
@@ -130,6 +158,7 @@ def _put_parts_once(
             parts.append({"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": checksum})
     whole = {**place, "MultipartUpload": {"Parts": parts}, **condition}
     bucket.call("complete_multipart_upload", doing, deadline, whole)
+    ours.is_whole = True
 
 
 def fetch(bucket: S3Bucket, key: str, path: Path, sha256: str | None = None) -> None:

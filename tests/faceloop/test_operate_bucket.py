@@ -12,7 +12,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from faceloop.operate.bucket import OBJECTS_URL, READY, command_of, env_file, known_access, make_access, program
+from faceloop.operate.bucket import (
+    OBJECTS_URL,
+    PICTURES_URL,
+    READY,
+    command_of,
+    env_file,
+    known_access,
+    make_access,
+    program,
+)
 from faceloop.operate.deployment import params_text, prepare
 from faceloop.operate.parts import Site, parts_of
 from faceloop.operate.place import Place, Ports, kept_keys, place_of
@@ -65,7 +74,8 @@ def test_a_new_deployment_keeps_its_media_there_and_an_old_one_is_not_moved(plac
     make_access(place)
     site = _site(place)
     prepare(site, ROOT / "params.yaml")
-    assert yaml.safe_load(place.params.read_text())["paths"]["objects"] == OBJECTS_URL
+    tree = yaml.safe_load(place.params.read_text())
+    assert (tree["paths"]["objects"], tree["review"]["pictures"]) == (OBJECTS_URL, PICTURES_URL)
     assert "objects: objects " in params_text((ROOT / "params.yaml").read_text(), place)
     old = place_of(tmp_path / "old")
     old.folder.mkdir()

@@ -22,7 +22,7 @@ from facestore.checks import Check, look, name_of
 from facestore.copies import FolderCopies, open_copies
 from facestore.errors import ConfigError, DataError, StageError
 from facestore.ids import file_sha256, media_key, sha256_hex
-from facestore.publish import MANIFEST
+from facestore.publish import MANIFEST, fresh_partial, publish
 from facestore.publish import verify as verify_artifact
 
 from .runner_world import open_root, tree_of
@@ -276,6 +276,27 @@ def test_no_object_is_an_orphan_while_the_table_does_not_read(littered: Workspac
     table.write_bytes(b"not a table")
     found, _ = sweep(littered, now_s=NOW_S, older_than_s=DAY_S, is_dry=True)
     assert "orphan_object" not in _kinds(found)
+
+
+def test_no_object_is_an_orphan_while_a_batch_of_the_table_is_lost(work: Workspace) -> None:
+    stored = stored_files(work)
+    (work.path("footage") / "b000" / "footage.parquet").unlink()
+    assert sweep(work, now_s=NOW_S, older_than_s=DAY_S, is_dry=False) == ([], [])
+    (work.path("footage") / MANIFEST).unlink()
+    assert sweep(work, now_s=NOW_S, older_than_s=DAY_S, is_dry=False) == ([], [])
+    assert stored_files(work) == stored
+
+
+@pytest.mark.parametrize("state", ["empty", "never published"])
+def test_objects_of_a_root_without_footage_are_listed_and_never_taken(work: Workspace, state: str) -> None:
+    stored, folder = stored_files(work), work.path("footage")
+    shutil.rmtree(folder)
+    if state == "empty":
+        publish(fresh_partial(folder, keep=False).with_suffix(""), stage="ingest", run_key="e", counts={}, inputs={})
+    found, removed = sweep(work, now_s=NOW_S, older_than_s=DAY_S, is_dry=False)
+    assert (_kinds(found), removed) == (["unclaimed_object"] * 6, [])
+    assert stored_files(work) == stored, "nobody can tell a root that lost its table from one that has no footage"
+    assert sweep(work, now_s=NOW_S, older_than_s=1e10, is_dry=True) == ([], [])
 
 
 def test_a_root_without_anything_published_is_said_to_be_that(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from urllib.parse import quote
 import httpx
 
 from faceloop.operate.airflow_api import Airflow
+from faceloop.operate.bucket import make_access
 from faceloop.operate.deployment import params_text
 from faceloop.operate.place import Place, place_of
 from faceloop.operate.processes import find_process, marked
@@ -151,11 +152,13 @@ class Loop:
         return int(answer.json()["id"])
 
 
-def bring_up(folder: Path, dags: Path) -> Loop:
-    """`faceloop operate up` on free ports, with the settings of the tests."""
+def bring_up(folder: Path, dags: Path, *, has_bucket: bool = False) -> Loop:
+    """`faceloop operate up` on free ports, with the settings of the tests; with `--s3` where it `has_bucket`."""
     place = place_of(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    text = params_text((ROOT / "params.yaml").read_text(encoding="utf-8"), place)
+    if has_bucket:
+        make_access(place)  # before there are params: those of a deployment without a bucket are refused one
+    text = params_text((ROOT / "params.yaml").read_text(encoding="utf-8"), place, has_bucket=has_bucket)
     for old, new in SETTINGS.items():
         assert text.count(old) == 1, f"params.yaml has no single {old!r}"
         text = text.replace(old, new)
@@ -163,7 +166,7 @@ def bring_up(folder: Path, dags: Path) -> Loop:
     shutil.copytree(ROOT / "dags", dags, ignore=lambda _, names: [name for name in names if not name.endswith(".py")])
     shutil.copy(Path(__file__).parent / "dags" / "hundred_batches.py", dags)
     command = [FACELOOP, "operate", "up", "--folder", str(folder), "--dags", str(dags), "--json"]
-    command += ["--port-base", str(free_block())]
+    command += ["--port-base", str(free_block()), *(["--s3"] if has_bucket else [])]
     done = subprocess.run(command, env=os.environ | PACE, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout.splitlines()[-1])

@@ -108,7 +108,8 @@ def sweep(
         typer.echo(json.dumps({"found": [asdict(each) for each in found], "removed": len(removed)}))
         return
     for each in found:
-        state = "removed" if each in removed else "in use" if remove else "found"
+        left = "kept" if each.kind == "unclaimed_object" else "in use"
+        state = "removed" if each in removed else left if remove else "found"
         typer.echo(f"{state} {each.kind} {each.place} ({each.size_bytes} bytes, {each.age_s / 3_600:.0f} h)")
     typer.echo(f"{len(found)} leftovers, {len(removed)} removed" + ("" if remove else "; --remove takes them away"))
 

@@ -21,6 +21,7 @@ from facestore.errors import ConfigError, FaceloopError
 
 BUCKET = "faceloop"
 OBJECTS_URL = f"s3://{BUCKET}/objects"
+PICTURES_URL = f"s3://{BUCKET}/pictures"  # of questions: the labelling server signs links to them
 READY = "the S3 server is ready"
 _NAMES = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
 _PORTS = "FACELOOP_S3_PORTS"

@@ -17,7 +17,7 @@ from pathlib import Path
 import yaml
 
 from faceloop.operate.airflow_api import Airflow, Pool
-from faceloop.operate.bucket import OBJECTS_URL
+from faceloop.operate.bucket import OBJECTS_URL, PICTURES_URL
 from faceloop.operate.parts import Site, environment, passwords_text
 from faceloop.operate.place import Place, write_private
 from faceloop.operate.processes import MARK, end_all, lives, marked, tell
@@ -43,20 +43,19 @@ def prepare(site: Site, shipped_params: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
         folder.chmod(0o700)
     if not place.params.is_file():
-        write_private(place.params, params_text(shipped_params.read_text(encoding="utf-8"), place, objects_of(site)))
+        write_private(
+            place.params,
+            params_text(shipped_params.read_text(encoding="utf-8"), place, has_bucket=site.bucket is not None),
+        )
     if not place.passwords.is_file():
         write_private(place.passwords, passwords_text(site.keys))
 
 
-def objects_of(site: Site) -> str | None:
-    """Where media lie when not in a folder of the root."""
-    return OBJECTS_URL if site.bucket is not None else None
-
-
-def params_text(shipped: str, place: Place, objects: str | None = None) -> str:
-    """The shipped params, comments and all, with the root, inbox and store of this place. Raises ConfigError."""
+def params_text(shipped: str, place: Place, *, has_bucket: bool = False) -> str:
+    """The shipped params, comments and all, with the root and inbox of this place; where it `has_bucket`, media and
+    the pictures of questions lie there. Raises ConfigError."""
     text = shipped
-    stores = [("  objects", objects)] if objects is not None else []
+    stores = [("  objects", OBJECTS_URL), ("  pictures", PICTURES_URL)] if has_bucket else []
     for key, value in (("root", str(place.root)), ("  source", str(place.inbox)), *stores):
         text, found = re.subn(rf"(?m)^{key}: *\S+", lambda _, k=key, v=value: f"{k}: {json.dumps(v)}", text, count=1)  # type: ignore[misc]
         if not found:

@@ -11,13 +11,13 @@ from urllib.parse import unquote
 
 from faceloop.runner import Workspace, hold
 from faceloop.upkeep.scope import needed_objects, store_of
-from facestore.errors import LeaseHeld, StoreError
+from facestore.errors import DataError, LeaseHeld, StoreError
 from facestore.intake import Intake
 from facestore.leases import Leases, LeaseState, has_ended
 from facestore.objects import BucketStore
-from facestore.publish import MANIFEST, recover, sync_path
+from facestore.publish import MANIFEST, recover, sync_path, verify
 
-Kind = Literal["partial_file", "old_version", "dead_work_area", "orphan_object", "open_upload"]
+Kind = Literal["partial_file", "old_version", "dead_work_area", "orphan_object", "unclaimed_object", "open_upload"]
 _MEDIA = "media/"
 _AREA = re.compile(r"\.(?P<artifact>.+)\.t(?P<token>\d+)\.(?P<lease>.+)")
 
@@ -35,7 +35,7 @@ class Leftover:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
     leftover: Leftover
-    remove: Callable[[], None]
+    remove: Callable[[], None] | None  # None: for a person to decide
 
 
 def sweep(work: Workspace, *, now_s: float, older_than_s: float, is_dry: bool) -> tuple[list[Leftover], list[Leftover]]:
@@ -46,6 +46,8 @@ def sweep(work: Workspace, *, now_s: float, older_than_s: float, is_dry: bool) -
     found = [*_in_the_root(work, now_s, older_than_s), *_in_the_store(work, now_s, older_than_s)]
     removed = []
     for each in found if not is_dry else ():
+        if each.remove is None:
+            continue
         try:
             each.remove()
         except LeaseHeld:
@@ -88,17 +90,16 @@ def _in_the_root(work: Workspace, now_s: float, older_than_s: float) -> Iterator
 
 
 def _in_the_store(work: Workspace, now_s: float, older_than_s: float) -> Iterator[_Found]:
-    store, needed = store_of(work), needed_objects(work)
-    if needed:  # a table that does not read, or holds nothing, makes no object an orphan
+    store, needed = store_of(work), _needed_if_whole(work)
+    if needed is not None:
         for stored in store.listed(now_s):
             is_media = stored.key.startswith(
                 _MEDIA
             )  # others keep theirs in the same store, anchors of the audit log say
             if is_media and stored.key not in needed and stored.age_s > older_than_s:
-                leftover = Leftover(
-                    kind="orphan_object", place=stored.key, size_bytes=stored.size_bytes, age_s=stored.age_s
-                )
-                yield _Found(leftover=leftover, remove=_forgetter(work, stored.key))
+                kind: Kind = "orphan_object" if needed else "unclaimed_object"  # without footage: told, never taken
+                leftover = Leftover(kind=kind, place=stored.key, size_bytes=stored.size_bytes, age_s=stored.age_s)
+                yield _Found(leftover=leftover, remove=_forgetter(work, stored.key) if needed else None)
     if isinstance(store, BucketStore):
         bucket = store.bucket
         for upload in bucket.started_uploads(store.prefix):
@@ -107,6 +108,18 @@ def _in_the_store(work: Workspace, now_s: float, older_than_s: float) -> Iterato
                 place = upload.key.removeprefix(store.prefix)
                 leftover = Leftover(kind="open_upload", place=place, size_bytes=0, age_s=age_s)
                 yield _Found(leftover=leftover, remove=lambda upload=upload: bucket.abort(upload))  # type: ignore[misc]
+
+
+def _needed_if_whole(work: Workspace) -> dict[str, int] | None:
+    """What footage needs; empty without any. None where the table is not whole as it was published: of what it lost
+    nobody knows the objects."""
+    folder = work.path("footage")
+    if folder.exists():
+        try:
+            verify(folder)
+        except (DataError, OSError):
+            return None
+    return needed_objects(work)
 
 
 def _is_alive(held: Mapping[str, LeaseState], lease: str, token: int) -> bool:
@@ -144,9 +157,9 @@ def _forgetter(work: Workspace, key: str) -> Callable[[], None]:
 
     def forget_and_remove() -> None:
         with hold(work, "ingest"):
-            needed = needed_objects(work)
-            if needed is None or key in needed:
-                return  # ingest published it meanwhile
+            needed = _needed_if_whole(work)
+            if not needed or key in needed:
+                return  # ingest published it meanwhile, or the table went
             intake = Intake(work.ledger_url())
             try:
                 intake.forget([key.rpartition("/")[2]])
