@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from facestore.records import FaceEmbedding, Footage
+from facestore.tables import read_columns
+
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 TABLES = ("footage", "faces", "embeddings", "clusters", "assignments")
@@ -101,3 +104,36 @@ def test_metrics_are_shown(clone: Clone) -> None:
     shown = json.loads(clone.dvc("metrics", "show", "--json"))
     metrics = shown[""]["data"]["data/metrics.json"]["data"]
     assert metrics
+
+
+def test_after_a_withdrawal_dvc_leaves_the_footage_out_and_then_does_nothing(clone: Clone) -> None:
+    root = clone.folder / "data"
+    clone.dvc("repro", "pack")  # what other tests here changed
+    form = clone.folder / "form.txt"
+    form.write_text("signed", encoding="utf-8")
+    said = [
+        "--subject=album",
+        "--controller=Example",
+        "--jurisdiction=DE",
+        "--category=face_picture",
+        "--notice-version=1",
+    ]
+    said += [f"--notice={form}", f"--evidence={form}", "--method=signed_form"]
+    purposes = [f"--purpose={name}" for name in ("recognition", "annotation", "training", "evaluation")]
+    _run(["faceloop", "consent", "add", "sample-003", *said, *purposes, "--root", str(root)], clone.folder)
+    assert "Running stage" not in clone.dvc("repro", "pack"), "nothing is withheld: nothing changed"
+    before = _vectors_of_album(root)
+    assert before > 0
+    _run(["faceloop", "consent", "withdraw", "sample-003", "--root", str(root)], clone.folder)
+    ran = [line.split("'")[1] for line in clone.dvc("repro", "pack").splitlines() if line.startswith("Running stage")]
+    assert {"embed", "cluster", "identify", "pack"} <= set(ran)
+    assert not {"ingest", "detect"} & set(ran)
+    assert _vectors_of_album(root) == 0
+    assert "Running stage" not in clone.dvc("repro", "pack")
+
+
+def _vectors_of_album(root: Path) -> int:
+    footage = read_columns(root / "footage", "footage", Footage, ("footage_id", "consent_id")).to_pylist()
+    album = {row["footage_id"] for row in footage if row["consent_id"] == "sample-003"}
+    vectors = read_columns(root / "embeddings", "faces", FaceEmbedding, ("footage_id",))["footage_id"].to_pylist()
+    return sum(footage_id in album for footage_id in vectors)

@@ -21,6 +21,8 @@ from faceloop.erasure.labelling import DATABASE, Labelling, clear_labelling
 from faceloop.erasure.needles import Needles, search, windows_of
 from faceloop.erasure.planning import Plan, plan_path
 from faceloop.erasure.saga import Means, begin, go_on, search_everywhere
+from faceloop.export.gallery_denials import DENIED, deny, mark_of
+from faceloop.export.gallery_shelf import GALLERIES
 from faceloop.runner import Workspace, run_stage
 from facestore.ciphers import Signer
 from facestore.erasures import is_erased
@@ -93,6 +95,15 @@ def test_the_users_own_files_stay_where_the_source_lies_in_the_root_as_params_sa
         film.write_bytes(plan.face_ids[0].encode())  # whatever it holds of the person
     go_on(work, plan.erasure_id, MEANS)
     assert all(film.is_file() for film in mine)
+
+
+def test_no_denial_keeps_a_mark_of_an_erased_face_and_those_of_others_stay(work: Workspace) -> None:
+    shelf = work.root / GALLERIES
+    deny(shelf, "consent of two", [face_id(1, 0), face_id(2, 0)])
+    deny(shelf, "consent of one", [face_id(1, 1)])
+    erase(work)
+    (left,) = (shelf / DENIED).glob("*.json")
+    assert json.loads(left.read_text(encoding="utf-8"))["faces"] == [mark_of(face_id(2, 0))]
 
 
 def test_the_next_runs_do_not_bring_the_person_back_and_publish_the_others(work: Workspace) -> None:

@@ -10,8 +10,11 @@ from typing import Annotated
 import typer
 
 from faceloop.commands.options import ByOption, ParamsOption, RootOption, SetOption, user, workspace
+from faceloop.consent.denying import deny_consents, settle
 from faceloop.consent.enforcing import Holdings, holdings
 from faceloop.consent.enforcing import enforce as enforce_consents
+from faceloop.consent.gate_digest import export_gate, renew_gate
+from faceloop.consent.holders import holders
 from faceloop.consent.importing import moment, read_consents
 from faceloop.runner import Workspace
 from facestore.auditlog import AuditLog
@@ -19,7 +22,8 @@ from facestore.consenting import ConsentEvent, as_json, given
 from facestore.consents import Consents
 from facestore.errors import DataError
 from facestore.ids import JsonValue, file_sha256
-from facestore.refs import read_pepper, subject_ref
+from facestore.peppers import known_pepper
+from facestore.refs import subject_ref
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 
@@ -47,7 +51,7 @@ def add(
 ) -> None:
     """Record one consent, given now. Notice and evidence stay where they are: their sha256 is kept."""
     work = workspace(root, params, overrides)
-    pepper = read_pepper(work.root)
+    pepper = known_pepper(work.ledger_url(), work.root)
     with _consents(work) as consents:
         event = given(
             consent_id=consent_id,
@@ -79,7 +83,7 @@ def import_(
     """Record the consents of a CSV file, all or none; what is known stays."""
     work = workspace(root, params, overrides)
     with _consents(work) as consents:
-        events = read_consents(file, read_pepper(work.root), by=by or user())
+        events = read_consents(file, known_pepper(work.ledger_url(), work.root), by=by or user())
         _record(work, consents, events, by or user(), "consent_given")
 
 
@@ -97,11 +101,35 @@ def withdraw(
     if bool(consent_id) == bool(subject):
         raise DataError("name either a consent or a subject")
     work = workspace(root, params, overrides)
-    ref = subject_ref(read_pepper(work.root), subject) if subject else None
+    ref = subject_ref(known_pepper(work.ledger_url(), work.root), subject) if subject else None
     with _consents(work) as consents:
+        known = consents.standings()
+        theirs = {name for name, found in known.items() if name == consent_id or found.last.subject_ref == ref}
+        deny_consents(work, theirs)  # before it is recorded: killed in between, galleries in use stop all the same
         gone = consents.withdraw(consent_id=consent_id or None, subject_ref=ref, reason=reason, by=by or user())
+        deny_consents(work, theirs | set(gone))  # again: a gallery's publication, a new consent may have come between
     _audit(work, by or user(), "consent_withdrawn", len(gone))
+    renew_gate(work)
+    for one in holders(work, theirs):
+        _print(one.as_json())
     _print({"withdrawn": list(gone)})
+
+
+@app.command()
+def status(
+    consent_id: ConsentArgument, root: RootOption = None, params: ParamsOption = None, overrides: SetOption = None
+) -> None:
+    """Each artifact under the root that holds faces of one consent, what it is worth now, and what to do. Changes
+    nothing; the last line says how the consent stands."""
+    work = workspace(root, params, overrides)
+    with _consents(work) as consents:
+        found = consents.standings([consent_id])
+    if consent_id not in found:
+        raise DataError("no such consent was given; `faceloop consent list` has the ids")
+    held = holders(work, [consent_id])
+    for one in held:
+        _print(one.as_json())
+    _print({"consent_id": consent_id, "state": found[consent_id].last.kind, "holders": len(held)})
 
 
 @app.command(name="list")
@@ -139,6 +167,12 @@ def enforce(root: RootOption = None, params: ParamsOption = None, overrides: Set
     _print(_in_short(enforce_consents(workspace(root, params, overrides))))
 
 
+@app.command()
+def export(root: RootOption = None, params: ParamsOption = None, overrides: SetOption = None) -> None:
+    """Write what is withheld now as `consents.json`, which DVC sees: digests by purpose. Unchanged, nothing is done."""
+    _print({"state": "written" if export_gate(workspace(root, params, overrides)) else "unchanged"})
+
+
 @contextmanager
 def _consents(work: Workspace) -> Iterator[Consents]:
     consents = Consents(work.ledger_url())
@@ -150,6 +184,8 @@ def _consents(work: Workspace) -> Iterator[Consents]:
 
 def _record(work: Workspace, consents: Consents, events: list[ConsentEvent], by: str, action: str) -> None:
     written = consents.append(events)
+    renew_gate(work)
+    settle(work, consents.standings({event.consent_id for event in events}), consents.now(), lifts=True)
     _audit(work, by, action, written)
     _print({"given": len(events), "new": written})
 

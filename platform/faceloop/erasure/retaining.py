@@ -7,6 +7,8 @@ cannot tell whose consent it was where others' still stand. The rest is counted;
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from faceloop.consent.denying import deny_consents
+from faceloop.consent.gate_digest import renew_gate
 from faceloop.consent.retention import Due
 from faceloop.consent_gate import ConsentParams
 from faceloop.erasure.saga import Means, begin, go_on
@@ -45,12 +47,14 @@ def hand_over(work: Workspace, found: Iterable[Due], means: Means, *, by: str) -
     consents, log = Consents(work.ledger_url()), AuditLog(work.ledger_url())
     withdrawn = subjects = faces = 0
     try:
+        deny_consents(work, [one.consent_id for one in ended])  # galleries in use stop before anything is recorded
         for one in ended:
             if one.is_given and consents.withdraw(consent_id=one.consent_id, reason=ENDED, by=by):
                 withdrawn += 1
                 log.append(
                     who=by, action=ENDED, purpose=_PURPOSE, subject_ref=one.subject_ref, what={"consents_withdrawn": 1}
                 )
+        renew_gate(work)
         then = section(work.tree, "consent", ConsentParams).after_retention
         whole, elsewhere = concerned(work, [one.consent_id for one in ended])
         for subject_id in whole:

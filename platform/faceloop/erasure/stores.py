@@ -11,6 +11,7 @@ from faceloop.erasure.filtering import filtered_copy, remanifest, restamp
 from faceloop.erasure.needles import Needles, search
 from faceloop.erasure.planning import ERASURES, Plan
 from faceloop.erasure.probe_papers import drop_probes_showing
+from faceloop.export.gallery_denials import forget_faces
 from faceloop.export.gallery_shelf import CURRENT, GALLERIES, history_of
 from faceloop.restriction.papers import RESTRICTIONS
 from faceloop.runner import Workspace, stage_params
@@ -181,6 +182,7 @@ def clear_leftovers(work: Workspace, plan: Plan) -> JsonValue:
         removed += _remove(_unit_of(Path(name), work.root))
     if (history := history_of(work.root)) and not (work.root / GALLERIES / history[-1]).is_dir():
         removed += _remove(work.root / GALLERIES / CURRENT)
+    forget_faces(work.root / GALLERIES, plan.face_ids)
     return {"removed": removed}
 
 

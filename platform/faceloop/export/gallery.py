@@ -11,8 +11,10 @@ No names: a consumer that wants them asks whoever may say them.
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +23,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from faceloop.clustering.index_file import write_index
+from faceloop.export.gallery_denials import DENIED, Denials, mark_of
 from faceloop.export.gallery_people import GalleryMember, GalleryRow, Templates
 from faceloop.export.gallery_vectors import INDEX, SEALED, open_index, read_sealed, write_vectors
 from faceloop.vision.arrays import Float32Array
@@ -121,8 +124,15 @@ def write_gallery(
 class Gallery:
     """A gallery whose every file was checked; not shared between threads."""
 
-    def __init__(self, folder: Path) -> None:
-        """Raises DataError for a file that is missing, fails its sha256 or does not fit the others."""
+    def __init__(
+        self, folder: Path, *, denied: Path | None = None, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        """`denied`: the folder of denials, unless it lies beside the gallery as on the shelf; `clock` gives UTC.
+
+        Raises DataError for a file that is missing, fails its sha256 or does not fit the others.
+        """
+        self._folder, self._clock = folder, clock
+        self._denials = Denials(denied if denied is not None else folder.parent / DENIED, self._identities_of)
         self.digest = verify_gallery(folder)
         try:
             about = _About.model_validate_json((folder / ABOUT).read_bytes())
@@ -142,8 +152,9 @@ class Gallery:
     def search(self, vectors: Float32Array, *, contract_id: str, people: int) -> list[list[Match]]:
         """The `people` most similar people for each unit vector of (q, dimension), best first.
 
+        Who is denied at this moment (consent ended, restricted) is not among them; that is looked up with each search.
         Raises ContractMismatch for vectors of another embedding contract: their cosines would be noise; DataError for
-        vectors that are not finite or not of unit length.
+        vectors that are not finite or not of unit length, and for a denial that cannot be read.
         """
         if contract_id != self.contract.contract_id:
             raise ContractMismatch(
@@ -151,16 +162,26 @@ class Gallery:
                 "the gallery's recogniser, or take the gallery of yours"
             )
         check_vectors(vectors, "queries")
-        found = self._index.nearest(vectors, people * self._rows_per_identity)
+        denied = self._denials.identities(self._clock())
+        found = self._index.nearest(vectors, (people + len(denied)) * self._rows_per_identity)
         return [
-            self._people(rows.tolist(), similarities.tolist(), people)
+            self._people(rows.tolist(), similarities.tolist(), people, denied)
             for rows, similarities in zip(found.index, found.similarity, strict=True)
         ]
 
-    def _people(self, rows: list[int], similarities: list[float], people: int) -> list[Match]:
+    def _identities_of(self, marks: frozenset[str]) -> frozenset[str]:
+        """Whose rows hold a face of these marks."""
+        members, rows = self._folder / MEMBERS, self._folder / ROWS
+        with_face = zip(_column(members, "row"), _column(members, "face_id"), strict=True)
+        hit = {row for row, face in with_face if mark_of(face) in marks}
+        named = zip(_column(rows, "row"), _column(rows, "identity_id"), strict=True)
+        return frozenset(identity for row, identity in named if row in hit)
+
+    def _people(self, rows: list[int], similarities: list[float], people: int, denied: AbstractSet[str]) -> list[Match]:
         best: dict[str, float] = {}
         for row, similarity in zip(rows, similarities, strict=True):
-            best.setdefault(self.identities[row], similarity)
+            if self.identities[row] not in denied:
+                best.setdefault(self.identities[row], similarity)
         ranked = sorted(best.items(), key=lambda found: (-found[1], found[0]))[:people]
         return [
             Match(identity_id=identity, similarity=similarity, verdict=self.thresholds.verdict(similarity))

@@ -18,6 +18,7 @@ import numpy as np
 from pydantic import ConfigDict, Field
 
 from faceloop.clustering.calibration import Calibration, read_calibrations
+from faceloop.consent.denying import settle_all
 from faceloop.consent_gate import ConsentParams, basis_for, withheld_faces
 from faceloop.decision_tables import policy_of, read_logs
 from faceloop.export.gallery import DIGEST_HEX, Thresholds, members_of, verify_gallery, write_gallery
@@ -114,6 +115,7 @@ def publish_gallery(work: Workspace, request: GalleryRequest) -> Published:
                     sync_path(shelf)
                 if history[-1:] != [place.name]:
                     _point(shelf, [*history, place.name])
+            settle_all(work)  # consumers stop by themselves when a consent runs out
         finally:
             shutil.rmtree(waiting, ignore_errors=True)
     return Published(

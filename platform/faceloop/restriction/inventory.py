@@ -83,12 +83,9 @@ def take_inventory(work: Workspace, situation: Situation, subject: Subject) -> I
         questions_closed=sum(is_closed for _, is_closed, _ in questions),
         tasks=_counted(task.state for _, _, tasks in questions for task in tasks),
         decisions=_counted(said.verb for said in speaking_of(situation.logs.decisions, faces)),
-        samples=tuple(_samples(work, faces)),
-        hard_sets=tuple(_hard_sets(work, faces)),
-        galleries=tuple(
-            Copy(place=f"{GALLERIES}/{held.gallery}", rows=held.faces, is_current=held.is_current)
-            for held in galleries_with(work.root, faces)
-        ),
+        samples=samples_with(work, faces),
+        hard_sets=hard_sets_with(work, faces),
+        galleries=shelved_with(work, faces),
         alike_face_ids=_alike(work, situation, faces),
     )
 
@@ -135,8 +132,25 @@ def _shows(question: Question, faces: set[str]) -> bool:
         return False  # of an older kind: it is asked no more
 
 
+def shelved_with(work: Workspace, faces: set[str]) -> tuple[Copy, ...]:
+    """Galleries that were made from one of the faces."""
+    return tuple(
+        Copy(place=f"{GALLERIES}/{held.gallery}", rows=held.faces, is_current=held.is_current)
+        for held in galleries_with(work.root, faces)
+    )
+
+
+def samples_with(work: Workspace, faces: set[str]) -> tuple[Copy, ...]:
+    """The published release, and every copy of a release under the root, that holds one of the faces."""
+    return tuple(_samples(work, faces))
+
+
+def hard_sets_with(work: Workspace, faces: set[str]) -> tuple[Copy, ...]:
+    """Every version of a hard set that holds one of the faces."""
+    return tuple(_hard_sets(work, faces))
+
+
 def _samples(work: Workspace, faces: set[str]) -> Iterator[Copy]:
-    """The published release, and every copy of a release under the root."""
     current = work.path("release") / "samples.parquet"
     for path in sorted({current, *_tables_of_samples(work)}):
         if path.is_file() and (rows := len(_of(read_older(path.parent, "samples", ("face_id",)), "face_id", faces))):

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from faceloop.decision_tables import with_decision_log
+from faceloop.export.gallery_denials import deny, lift_denial
+from faceloop.export.gallery_shelf import GALLERIES
 from faceloop.restriction.inventory import as_json, take_inventory
 from faceloop.restriction.papers import FOUND, LIFTED, write_paper
 from faceloop.restriction.subject import (
@@ -55,6 +57,7 @@ def restrict(work: Workspace, text: str | frozenset[str], *, by: str, reason: st
         situation = read_situation(work)
         subject = find_subject(situation, text)
         decisions = plan(situation, subject, by=by, reason=reason, now=now)
+        deny(work.root / GALLERIES, _denial(subject), subject.face_ids)  # galleries in use stop before it is written
         newly = sum(decision.verb == "ignore" for decision in decisions)
         if newly:
             found = {
@@ -115,6 +118,7 @@ def lift(work: Workspace, text: str, *, by: str, now: datetime) -> Lifted:
             for said in standing
         ]
         with_decision_log(work, lambda log: log.append(taken_back))
+        lift_denial(work.root / GALLERIES, _denial(subject))
         faces = len({said.face_id for said in standing if said.verb == "ignore"})
         returned = sum(said.verb == "retract" for said in standing)
         paper: dict[str, JsonValue] = {
@@ -130,6 +134,10 @@ def lift(work: Workspace, text: str, *, by: str, now: datetime) -> Lifted:
 
 def _ignores(situation: Situation, subject: Subject) -> list[Decision]:
     return [said for said in standing_of_subject(situation, subject.subject_id) if said.verb == "ignore"]
+
+
+def _denial(subject: Subject) -> str:
+    return f"restriction {subject.subject_id}"
 
 
 def why(decisions: list[Decision]) -> list[str]:
