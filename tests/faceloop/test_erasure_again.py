@@ -71,7 +71,7 @@ def assert_gone(work: Workspace, plan: Plan) -> None:
 
 
 @pytest.fixture
-def erased(published: Workspace, tmp_path: Path) -> Iterator[tuple[Workspace, Plan, dict[str, str]]]:
+def erased(published: Workspace, tmp_path: Path) -> Iterator[tuple[Workspace, Plan, dict[str, list[str]]]]:
     """A root, restored whole from before an erasure; the plan of that; what belongs to others."""
     work = copy_of(published, tmp_path)
     others = of_others(work)
@@ -81,9 +81,11 @@ def erased(published: Workspace, tmp_path: Path) -> Iterator[tuple[Workspace, Pl
     yield work, plan, others
 
 
-def test_nothing_runs_on_a_catalogue_that_forgot_an_erasure(erased: tuple[Workspace, Plan, dict[str, str]]) -> None:
+def test_nothing_runs_on_a_catalogue_that_forgot_an_erasure(
+    erased: tuple[Workspace, Plan, dict[str, list[str]]],
+) -> None:
     work, _, _ = erased
-    with pytest.raises(StageError, match="1 erasures have a certificate .*faceloop erase again"):
+    with pytest.raises(StageError, match=r"1 erasures have a certificate .*faceloop erase again"):
         run_stage(work, "cluster")
     take_in(work, [])
     assert faces_back(work) == PHOTOS
@@ -91,7 +93,7 @@ def test_nothing_runs_on_a_catalogue_that_forgot_an_erasure(erased: tuple[Worksp
 
 
 def test_who_came_back_is_erased_again_and_others_stay(
-    erased: tuple[Workspace, Plan, dict[str, str]],
+    erased: tuple[Workspace, Plan, dict[str, list[str]]],
 ) -> None:
     work, plan, others = erased
     papers, unknown = take_in(work, [])
@@ -112,7 +114,7 @@ def test_who_came_back_is_erased_again_and_others_stay(
 
 
 def test_restored_twice_and_erased_twice_each_has_its_certificate(
-    erased: tuple[Workspace, Plan, dict[str, str]], published: Workspace
+    erased: tuple[Workspace, Plan, dict[str, list[str]]], published: Workspace
 ) -> None:
     work, plan, others = erased
     erase_once_more(work)
@@ -154,7 +156,7 @@ def _dies(*_: object, **__: object) -> None:
     raise Killed
 
 
-def test_without_the_references_the_person_stays(erased: tuple[Workspace, Plan, dict[str, str]]) -> None:
+def test_without_the_references_the_person_stays(erased: tuple[Workspace, Plan, dict[str, list[str]]]) -> None:
     """The mutant: a restore that takes no references in."""
     work, plan, _ = erased
     list(erase_again(work, [], MEANS, by="eve"))
