@@ -9,10 +9,12 @@ from contextlib import suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from re import findall
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from facereview.asking import survey
 from facereview.asking.shelf import FolderShelf
 from facereview.asking.withdraw import put_away, withdraw
 from facereview.labelstudio.adapter import LabelStudioServer
@@ -80,6 +82,37 @@ def pushed(label_studio: RunningServer, server: LabelStudioServer, tmp_path_fact
 def test_killed_pushes_end_as_one_task_for_each_question(server: LabelStudioServer, pushed: Path) -> None:
     asked = Counter(task.question_id for task in our_tasks(server, pushed))
     assert asked == Counter(question.question_id for question in plan(QUESTIONS))
+
+
+class Cut(Exception):
+    """The push ends here, and its last tasks are made."""
+
+
+@pytest.mark.parametrize("is_mutant", [False, True], ids=["as it is", "the server is not looked at"])
+def test_what_a_push_made_and_did_not_write_down_is_made_once_and_twice_by_a_mutant(
+    is_mutant: bool,
+    label_studio: RunningServer,
+    server: LabelStudioServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    place = (label_studio.url, label_studio.token, tmp_path, Path(label_studio.files), 6)
+    real = LabelStudioServer.create_tasks
+
+    def make_and_die(*words: Any) -> dict[str, int]:
+        real(*words)
+        raise Cut
+
+    with monkeypatch.context() as patch, pytest.raises(Cut):
+        patch.setattr(LabelStudioServer, "create_tasks", make_and_die)
+        push_plan(*place)
+    assert our_tasks(server, tmp_path)
+    if is_mutant:
+        monkeypatch.setattr(survey, "_strays", lambda written, _: {task.question_id: [] for task in written})
+    push_plan(*place)
+    asked = Counter(task.question_id for task in our_tasks(server, tmp_path))
+    assert asked.keys() == {question.question_id for question in plan(6)}
+    assert (max(asked.values()) > 1) == is_mutant
 
 
 def test_a_push_again_makes_nothing(label_studio: RunningServer, server: LabelStudioServer, pushed: Path) -> None:
