@@ -157,6 +157,7 @@ def s3_environment() -> Iterator[dict[str, str]]:
     command = [weed, "mini", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-s3.port={s3}"]
     command += [f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", f"-admin.port={admin}"]
     command += ["-master.telemetry=false", "-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]
+    command += ["-s3.iam.readOnly=false"]  # roles are made in it
     with Path(folder, "log").open("wb") as log:
         server = subprocess.Popen(command, env=os.environ | variables, stdout=log, stderr=log)
     try:

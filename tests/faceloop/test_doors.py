@@ -9,7 +9,7 @@ from faceloop.commands.auditing import purpose_of
 from faceloop.commands.late import LATE
 
 NO_DOORS = {
-    "audit keygen", "audit verify",  # no person's data
+    "audit keygen", "audit verify", "store roles",  # no person's data
     "catalogue migrate", "catalogue restore", "catalogue drill", "catalogue rebuild",  # must work on a broken log
     "catalogue backup", "catalogue copy",  # must work on an older revision of it
     "cluster", "sample-footage",  # no root

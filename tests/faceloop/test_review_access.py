@@ -12,6 +12,7 @@ from faceloop.runner import Workspace, open_workspace
 from facereview.asking.shelf import FolderShelf
 from facereview.labelstudio.adapter import LabelStudioServer
 from facestore.errors import ConfigError
+from facestore.s3 import S3Bucket
 
 ROOT = Path(__file__).parents[2]
 GIVEN = {"FACELOOP_LABEL_STUDIO_URL": "http://127.0.0.1:1", "FACELOOP_LABEL_STUDIO_TOKEN": "t"}
@@ -25,6 +26,9 @@ class Connected:
 
     def connect_folder(self, project_id: int, path: str) -> None:
         self.said.append((project_id, path))
+
+    def connect_bucket(self, project_id: int, *, bucket: str, access_key: str, secret_key: str, **_: object) -> None:
+        self.said.append((project_id, bucket, access_key, secret_key))
 
     def add_webhook(self, project_id: int, url: str, secret: str) -> None:
         self.said.append((project_id, url, secret))
@@ -69,3 +73,22 @@ def test_a_server_elsewhere_needs_its_folder_named_and_a_bucket_its_credentials(
         showing(workspace(tmp_path), server, address, {})
     with pytest.raises(ConfigError, match="AWS_ACCESS_KEY_ID"):
         showing(workspace(tmp_path, "review.pictures=s3://bucket/open"), server, address, {})
+
+
+@pytest.mark.integration
+def test_the_server_is_told_credentials_of_its_own_where_there_are_any(
+    s3_environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3_environment.items():
+        monkeypatch.setenv(name, value)
+    bucket, _ = S3Bucket.from_url("s3://review-access")
+    bucket.make()
+    address = ServerAddress(url="http://127.0.0.1:1", token="t", files=None)  # noqa: S106
+    work, server = workspace(tmp_path, "review.pictures=s3://review-access/open"), Connected()
+    own = {"FACELOOP_LABEL_STUDIO_S3_KEY_ID": "own", "FACELOOP_LABEL_STUDIO_S3_SECRET": "its"}
+    for environ in (s3_environment, s3_environment | own):
+        showing(work, cast("LabelStudioServer", server), address, environ).connect(7)
+    ours = tuple(s3_environment[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
+    assert server.said == [(7, "review-access", *ours), (7, "review-access", "own", "its")]
+    with pytest.raises(ConfigError, match="belong together"):
+        showing(work, cast("LabelStudioServer", server), address, s3_environment | {next(iter(own)): "own"})

@@ -7,6 +7,7 @@ from uuid import uuid4
 import boto3
 import httpx
 import pytest
+from tests.facestore.s3_roles_world import credentials_of, settled
 
 from facereview.asking.push import PushParams, push
 from facereview.asking.shelf_s3 import BucketShelf
@@ -14,6 +15,7 @@ from facereview.labelstudio.adapter import LabelStudioServer
 from facereview.labelstudio.local import RunningServer
 from facereview.labelstudio.tokens import log_in
 from facestore.reviewlog import ReviewLog
+from facestore.s3roles import Place
 
 from .paper_server import SCHEMA, DrawnPictures, pairs
 
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.integration
 MINUTES = 15
 
 
-def test_annotators_get_signed_links_that_end_and_nobody_else_gets_any(
+def test_annotators_get_signed_links_that_end_and_nobody_else_gets_any_with_the_rights_of_two_roles(
     label_studio: RunningServer,
     server: LabelStudioServer,
     s3_environment: dict[str, str],
@@ -32,8 +34,12 @@ def test_annotators_get_signed_links_that_end_and_nobody_else_gets_any(
         monkeypatch.setenv(name, value)
     bucket = f"asked-{uuid4().hex[:8]}"
     boto3.client("s3").create_bucket(Bucket=bucket)
+    places: dict[Place, str] = {"pictures": f"s3://{bucket}/open"}
+    ours, its = credentials_of("label", places), credentials_of("show", places)
+    for name, value in ours.items():
+        monkeypatch.setenv(name, value)
     shelf = BucketShelf.from_url(f"s3://{bucket}/open")
-    shelf.begin()
+    settled(shelf.begin)
     log = ReviewLog(f"sqlite:///{tmp_path / 'catalogue.sqlite3'}")
     push(
         pairs(2),
@@ -52,8 +58,8 @@ def test_annotators_get_signed_links_that_end_and_nobody_else_gets_any(
             prefix=shelf.prefix,
             endpoint=s3_environment["AWS_ENDPOINT_URL"],
             region="us-east-1",
-            access_key=s3_environment["AWS_ACCESS_KEY_ID"],
-            secret_key=s3_environment["AWS_SECRET_ACCESS_KEY"],
+            access_key=its["AWS_ACCESS_KEY_ID"],
+            secret_key=its["AWS_SECRET_ACCESS_KEY"],
             link_minutes=MINUTES,
         ),
     )

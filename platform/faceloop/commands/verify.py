@@ -1,4 +1,4 @@
-"""Is what was published still whole? `faceloop verify`, `faceloop repair` and `faceloop store sweep`."""
+"""Is what was published still whole? `faceloop verify`, `repair`, `store sweep`; who may do what: `store roles`."""
 
 import json
 import time
@@ -20,6 +20,7 @@ from facestore.checks import Damage, name_of
 from facestore.copies import open_copies
 from facestore.errors import ConfigError, DataError
 from facestore.ids import JsonValue
+from facestore.s3roles import ROLES, Place, policy_of
 
 store = typer.Typer(no_args_is_help=True, add_completion=False, help="Keep the object store and the root in order.")
 
@@ -87,11 +88,6 @@ def repair(
         raise DataError(f"{len(left)} of {len(done)} could not be put right: no good copy there")
 
 
-@store.callback()
-def _store() -> None:
-    """A group, though it has one command today."""
-
-
 @store.command()
 def sweep(
     remove: Annotated[bool, typer.Option("--remove", help="Take them away; without it they are listed.")] = False,
@@ -112,6 +108,38 @@ def sweep(
         state = "removed" if each in removed else left if remove else "found"
         typer.echo(f"{state} {each.kind} {each.place} ({each.size_bytes} bytes, {each.age_s / 3_600:.0f} h)")
     typer.echo(f"{len(found)} leftovers, {len(removed)} removed" + ("" if remove else "; --remove takes them away"))
+
+
+@store.command("roles")
+def roles(
+    role: Annotated[str | None, typer.Argument(help="Print this role's policy.")] = None,
+    anchors: Annotated[str, typer.Option("--anchors", help="Where `audit anchor` keeps heads: s3://…")] = "",
+    root: RootOption = None,
+    params: ParamsOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """The least that each kind of work needs of the buckets in the params, as IAM policies."""
+    from faceloop.review.access import review_params  # late: with it comes all that asks people
+
+    work = workspace(root, params, overrides)
+    places: dict[Place, str] = {
+        "objects": work.external("objects"),
+        "source": work.external("source"),
+        "pictures": review_params(work).pictures,
+        "anchors": anchors,
+    }
+    if role is None:
+        for name, (commands, wanted) in ROLES.items():
+            state = "" if policy_of(name, places) is not None else ", all of it in folders"
+            typer.echo(f"{name:8} {commands}: {', '.join(wanted)}{state}")
+        return
+    found = next((name for name in ROLES if name == role), None)
+    if found is None:
+        raise ConfigError(f"{role!r} is no role; one of {', '.join(ROLES)}")
+    policy = policy_of(found, places)
+    if policy is None:
+        raise ConfigError(f"{role} needs no bucket: {', '.join(ROLES[found][1])} lie in folders, or are not named")
+    typer.echo(json.dumps(policy, indent=2))
 
 
 def _scope(artifact: str | None, release: Path | None, batch: str | None, is_store: bool) -> Scope:

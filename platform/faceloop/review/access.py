@@ -23,6 +23,7 @@ URL, TOKEN = "FACELOOP_LABEL_STUDIO_URL", "FACELOOP_LABEL_STUDIO_TOKEN"  # names
 DEFAULT_FOLDER = Path("data/label-studio")  # of `make labelstudio`
 _LINK_MINUTES = 15
 _KEY_ID, _SECRET = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"
+_SHOW_KEY_ID, _SHOW_SECRET = "FACELOOP_LABEL_STUDIO_S3_KEY_ID", "FACELOOP_LABEL_STUDIO_S3_SECRET"
 Result = TypeVar("Result")
 
 
@@ -91,8 +92,7 @@ def showing(work: Workspace, server: LabelStudioServer, address: ServerAddress, 
         folder = str(shelf.folder)
         return Showing(shelf=shelf, connect=_hooked(server, environ, lambda one: server.connect_folder(one, folder)))
     bucket = shelf
-    if not environ.get(_KEY_ID) or not environ.get(_SECRET):
-        raise ConfigError(f"review.pictures is {pictures}, and the server signs links to it: set {_KEY_ID}, {_SECRET}")
+    key_id, secret = _shown_with(environ, pictures)
     bucket.begin()
 
     def connect(project: int) -> None:
@@ -102,12 +102,26 @@ def showing(work: Workspace, server: LabelStudioServer, address: ServerAddress, 
             prefix=bucket.prefix,
             endpoint=environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL"),
             region=environ.get("AWS_DEFAULT_REGION"),
-            access_key=environ[_KEY_ID],
-            secret_key=environ[_SECRET],
+            access_key=key_id,
+            secret_key=secret,
             link_minutes=_LINK_MINUTES,
         )
 
     return Showing(shelf=bucket, connect=_hooked(server, environ, connect))
+
+
+def _shown_with(environ: Mapping[str, str], pictures: str) -> tuple[str, str]:
+    """The credentials that the server keeps and signs links with: its own (role `show`), else this process's."""
+    own, ours = [[environ.get(one, "") for one in pair] for pair in ((_SHOW_KEY_ID, _SHOW_SECRET), (_KEY_ID, _SECRET))]
+    if any(own) and not all(own):
+        raise ConfigError(f"{_SHOW_KEY_ID} and {_SHOW_SECRET} belong together: set both, or neither")
+    if all(own) or all(ours):
+        key_id, secret = own if all(own) else ours
+        return key_id, secret
+    raise ConfigError(
+        f"review.pictures is {pictures}, and the server signs links to it: set {_SHOW_KEY_ID} and {_SHOW_SECRET}, "
+        f"or {_KEY_ID} and {_SECRET}"
+    )
 
 
 def _hooked(
