@@ -134,7 +134,7 @@ def test_nothing_that_runs_what_it_reads_or_trusts_everybody_is_in_the_sources(n
 
 
 # What one process of ours tells another; nobody sets it by hand.
-SAID_BY_US = {"DAGS", "DEPLOYMENT", "KUBERNETES_", "REVISION", "RUN_ID", "TASK", "TORCHRUN_PID", "TRY"}
+SAID_BY_US = {"DAGS", "DEPLOYMENT", "KUBERNETES_", "REVISION", "RUN_ID", "S3_PORTS", "TASK", "TORCHRUN_PID", "TRY"}
 
 
 def test_the_example_of_the_environment_names_what_commands_read_and_holds_no_value() -> None:
@@ -143,6 +143,8 @@ def test_the_example_of_the_environment_names_what_commands_read_and_holds_no_va
     assert [line for line in variables if not line.endswith("=")] == []
     named = {line[:-1] for line in variables}
     ours = [path for path in SOURCES if path.relative_to(ROOT).parts[0] in ("platform", "labeling", "storage")]
-    read = {name for path in ours for name in re.findall(r"\"(FACELOOP_[A-Z_]+)\"", path.read_text(encoding="utf-8"))}
+    read = {
+        name for path in ours for name in re.findall(r"\"(FACELOOP_[A-Z0-9_]+)\"", path.read_text(encoding="utf-8"))
+    }
     expected = read - {f"FACELOOP_{word}" for word in SAID_BY_US}
     assert {name for name in named if name.startswith("FACELOOP_")} - {f"{name}_FILE" for name in read} == expected

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 from tests.chaos.erasure_judge import own_needles
+from tests.chaos.erasure_kills import POINTS, killed_at
+from tests.chaos.erasure_stores import data_of, in_bucket, in_postgres, left_in, owned_database, versioned_bucket
 from tests.chaos.faults import run
 from tests.chaos.postgres_cluster import Cluster, running_cluster
 from tests.faceloop.erasing_world import (
@@ -24,13 +26,12 @@ from tests.faceloop.erasing_world import (
     assert_clean,
     copy_of,
     erase,
-    jpeg_of,
     of_others,
     publish_people,
-    put_media,
     start,
 )
 from tests.faceloop.mining_world import PERSON, face_id
+from tests.facestore.s3_roles_world import credentials_of, settled
 
 from faceloop.erasure import saga
 from faceloop.erasure.buckets import search_buckets
@@ -42,12 +43,9 @@ from facereview.asking.shelf_s3 import BucketShelf
 from facestore.auditlog import AuditLog
 from facestore.ciphers import Signer
 from facestore.crops import CropReader
-from facestore.erasures import Erasures
 from facestore.errors import ErasureIncomplete, KeyShredded
-from facestore.ids import media_key, sha256_hex
 from facestore.keys import KeyRing
 from facestore.records import FaceEmbedding
-from facestore.rowcopies import copy_catalogue
 from facestore.s3 import S3Bucket
 from facestore.s3versions import versions_below
 from facestore.tables import read_columns
@@ -57,9 +55,6 @@ pytestmark = pytest.mark.integration
 IS_LONG = os.environ.get("FACELOOP_LONG") == "1"
 long_only = pytest.mark.skipif(not IS_LONG, reason="its full form: FACELOOP_LONG=1")
 SIGNED = replace(MEANS, signer=Signer(b"s" * 32))
-BEGUN = ("restricted", "planned")
-ENDING = ("searched", "buried", "certified", "audited", "ended")
-POINTS = [*BEGUN, *(f"{step} {moment}" for step in STEPS for moment in ("done", "noted")), *ENDING]
 SHORT = ("artifacts done", "certified")
 
 
@@ -77,38 +72,6 @@ def encrypted(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 def cluster() -> Iterator[Cluster]:
     with running_cluster("fsync=off", "shared_buffers=16MB", "autovacuum=off") as started:
         yield started
-
-
-def killed_at(point: str) -> None:
-    """From here on this process dies at the point: by SIGKILL, as soon as what the point names is done."""
-
-    def after(owner: object, name: str) -> None:
-        real = getattr(owner, name)
-
-        def then_die(*words: object, **named: object) -> None:
-            real(*words, **named)
-            os.kill(os.getpid(), signal.SIGKILL)
-
-        setattr(owner, name, then_die)
-
-    places: dict[str, tuple[object, str]] = {
-        "restricted": (saga, "restrict"), "planned": (saga, "write_plan"), "searched": (saga, "search_everywhere"),
-        "buried": (saga, "_bury"), "certified": (saga, "write_certificate"), "audited": (saga, "_audit"),
-        "ended": (Erasures, "end"),
-    }  # fmt: skip
-    if point in places:
-        after(*places[point])
-        return
-    step, _, moment = point.partition(" ")
-    real = Erasures.note_step
-
-    def note_step(self: Erasures, erasure_id: str, name: str, what: object, **named: object) -> None:
-        if moment == "noted" or name != step:
-            real(self, erasure_id, name, what, **named)  # type: ignore[arg-type]
-        if name == step:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    Erasures.note_step = note_step  # type: ignore[assignment]
 
 
 @pytest.mark.parametrize("point", POINTS if IS_LONG else SHORT)
@@ -197,51 +160,21 @@ def test_without_shredding_keys_an_old_copy_is_read_as_before(
 @pytest.fixture
 def bucket(s3_environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> S3Bucket:
     """A bucket that keeps versions."""
-    for name, value in s3_environment.items():
-        monkeypatch.setenv(name, value)
-    made, _ = S3Bucket.from_url(f"s3://erase-{sha256_hex(str(tmp_path).encode())[:12]}")
-    made.make()
-    made.client.put_bucket_versioning(Bucket=made.name, VersioningConfiguration={"Status": "Enabled"})
-    return made
-
-
-def in_bucket(published: Workspace, bucket: S3Bucket, folder: Path) -> Workspace:
-    """The world with its media in a bucket: an older version with a picture, a mark of deletion, an upload cut off."""
-    work = copy_of(published, folder, objects=f"s3://{bucket.name}/media")
-    shutil.rmtree(work.root / "objects")
-    first, second, third = (f"media/{media_key(sha256_hex(face_id(1, photo).encode()))}" for photo in range(3))
-    jpeg = jpeg_of(work)
-    bucket.put_bytes(first, jpeg, content_type="image/jpeg")
-    bucket.remove([first])
-    put_media(work)
-    bucket.remove([second])
-    begun = bucket.client.create_multipart_upload(Bucket=bucket.name, Key=third)
-    bucket.client.upload_part(
-        Bucket=bucket.name, Key=third, UploadId=begun["UploadId"], PartNumber=1, Body=jpeg * 1_000
-    )
-    return work
-
-
-def left_in(bucket: S3Bucket, judge: Needles) -> list[str]:
-    """Keys with a version, a mark or an open upload of the person, and versions that hold a byte of them."""
-    found = [one.key for one in versions_below(bucket, "") if judge.found_in(one.key.encode())]
-    found += [upload.key for upload in bucket.started_uploads("")]
-    for page in bucket.client.get_paginator("list_object_versions").paginate(Bucket=bucket.name):
-        for entry in page.get("Versions", []):
-            body = bucket.client.get_object(Bucket=bucket.name, Key=entry["Key"], VersionId=entry["VersionId"])["Body"]
-            found += [entry["Key"]] if judge.found_in(body.read()) else []
-    return found
+    return versioned_bucket(s3_environment, tmp_path, monkeypatch)
 
 
 def test_of_a_bucket_no_version_no_mark_and_no_upload_of_the_person_is_left(
-    plain: Workspace, bucket: S3Bucket, tmp_path: Path
+    plain: Workspace, bucket: S3Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work = in_bucket(plain, bucket, tmp_path)
     before, judge = of_others(work), own_needles(work)
     assert len(left_in(bucket, judge)) > 6
     plan = start(work)
     assert any(name.startswith("s3://") for name in search_everywhere(work, plan, MEANS).held)
-    done = go_on(work, plan.erasure_id, MEANS)
+    with monkeypatch.context() as patch:  # with the rights of its role alone
+        for name, value in credentials_of("erase", {"objects": str(work.external("objects"))}).items():
+            patch.setenv(name, value)
+        done = settled(lambda: go_on(work, plan.erasure_id, MEANS))
     assert_clean(work, plan)
     assert left_in(bucket, judge) == []
     assert of_others(work) == before
@@ -281,37 +214,6 @@ def test_a_bucket_without_versions_is_searched_too_and_below_its_prefix_alone(bu
     found = search_buckets([f"s3://{bucket.name}/mine"], Needles([NAME.encode()]))
     assert (found.files, found.held) == (2, (f"s3://{bucket.name}/mine/a",))
     assert search_buckets([f"s3://{bucket.name}"], Needles([b"not-mine/"])).held == (f"s3://{bucket.name}/not-mine/c",)
-
-
-def in_postgres(published: Workspace, url: str, folder: Path) -> Workspace:
-    """The world with its catalogue on a server that has sampled its tables for the planner."""
-    copy_catalogue(published.ledger_url(), url)
-    work = copy_of(published, folder, ledger=url)
-    for path in work.root.glob("ledger.sqlite3*"):
-        path.unlink()
-    engine = create_engine(url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text("ANALYZE"))
-    engine.dispose()
-    return work
-
-
-def owned_database(cluster: Cluster, name: str, owner: str) -> str:
-    engine = create_engine(cluster.url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        if owner != "app":
-            connection.execute(text(f"CREATE ROLE {owner} LOGIN"))
-        connection.execute(text(f"CREATE DATABASE {name} OWNER {owner}"))
-    engine.dispose()
-    return cluster.url.replace("app@/postgres", f"{owner}@/{name}")
-
-
-def data_of(cluster: Cluster) -> Path:
-    engine = create_engine(cluster.url)
-    with engine.connect() as connection:
-        found = Path(str(connection.scalar(text("SHOW data_directory"))))
-    engine.dispose()
-    return found
 
 
 def test_no_file_of_a_postgresql_server_holds_the_person_its_log_and_its_samples_included(

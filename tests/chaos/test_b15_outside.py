@@ -2,47 +2,31 @@
 
 import json
 import os
-import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import httpx
 import numpy as np
 import pytest
+from tests.chaos.erasure_desk import Desk
 from tests.chaos.erasure_judge import own_needles
+from tests.chaos.erasure_stores import TRACKED, dvc, tracked_by_dvc
 from tests.faceloop.erasing_world import (
     MEANS,
-    NAME,
     assert_clean,
     copy_of,
-    jpeg_of,
     of_others,
     publish_people,
     start,
 )
-from tests.faceloop.mining_world import PERSON
-from typer.testing import CliRunner
 
-from faceloop.cli import app
-from faceloop.erasure.certificate import Certificate
-from faceloop.erasure.labelling import DATABASE, open_labelling
+from faceloop.erasure.labelling import DATABASE
 from faceloop.erasure.needles import search
-from faceloop.erasure.planning import Plan
 from faceloop.erasure.saga import go_on
-from faceloop.review.access import with_review_log
 from faceloop.runner import Workspace
-from facereview.kinds import shown_faces, subject_of
-from facereview.labelstudio.adapter import LabelStudioServer
 from facereview.labelstudio.local import RunningServer
-from facereview.labelstudio.tokens import log_in
 from facereview.labelstudio.uploads import UploadingServer
 from facestore.errors import ErasureIncomplete
-from facestore.questions import Question, ReviewTask
 
 IS_LONG = os.environ.get("FACELOOP_LONG") == "1"
 pytestmark = [
@@ -54,76 +38,6 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return publish_people(tmp_path_factory.mktemp("plain"))
-
-
-class Desk:
-    """The world with its questions at the server: answered, drafted, filled in, and with a picture uploaded."""
-
-    def __init__(self, work: Workspace, server: RunningServer) -> None:
-        self.work, self.folder = work, Path(server.files).parent
-        token = log_in(server.url, server.email, server.password).legacy_token()
-        self._wire = httpx.Client(base_url=server.url, headers={"Authorization": f"Token {token}"}, timeout=60)
-        self.environ = {
-            "FACELOOP_LABEL_STUDIO_URL": server.url,
-            "FACELOOP_LABEL_STUDIO_TOKEN": server.token,
-            "FACELOOP_LABEL_STUDIO_FILES": server.files,
-        }
-        self._server = LabelStudioServer(server.url, server.token)
-        (work.root.parent / "params.yaml").write_text(json.dumps(work.tree), encoding="utf-8")
-        words = ["review", "push", "--root", str(work.root), "--params", str(work.root.parent / "params.yaml")]
-        done = CliRunner().invoke(app, words, env=self.environ, catch_exceptions=False)
-        assert done.exit_code == 0, done.output
-        for question, task in self.asked():
-            self._fill(task, _is_of_person(question))
-
-    def close(self) -> None:
-        self._wire.close()
-        self._server.close()
-
-    def asked(self) -> list[tuple[Question, ReviewTask]]:
-        questions = {one.question_id: one for one in with_review_log(self.work, lambda log: log.questions())}
-        tasks = with_review_log(self.work, lambda log: log.tasks(states={"pushed"}))
-        return [(questions[task.question_id], task) for task in tasks]
-
-    def _fill(self, task: ReviewTask, is_of_person: bool) -> None:
-        said = [{"from_name": "note", "to_name": "note", "type": "textarea", "value": {"text": [NAME]}}]
-        body = {"result": said if is_of_person else [], "lead_time": 3.5}
-        self._post(f"api/tasks/{task.task_id}/annotations/", body)
-        self._post(f"api/tasks/{task.task_id}/drafts", body)
-        if is_of_person:
-            config = '<View><Image name="shown" value="$image"/><TextArea name="said" toName="shown"/></View>'
-            made = self._wire.post("api/projects/", json={"title": "uploads", "label_config": config})
-            project = made.raise_for_status().json()["id"]
-            jpeg = jpeg_of(self.work)
-            place = f"api/projects/{project}/import?commit_to_project=false"
-            files = {"file": ("picture.jpg", jpeg, "image/jpeg")}
-            (upload,) = self._wire.post(place, files=files).raise_for_status().json()["file_upload_ids"]
-            name = self._get(f"api/import/file-upload/{upload}")["file"].removeprefix("upload/")
-            data = {**self._get(f"api/tasks/{task.task_id}/?resolve_uri=false")["data"]}
-            data["extra"] = f"/data/upload/{name}"
-            self._wire.patch(f"api/tasks/{task.task_id}/", json={"data": data}).raise_for_status()
-
-    def _get(self, path: str) -> Any:
-        return self._wire.get(path).raise_for_status().json()
-
-    def _post(self, path: str, body: object) -> None:
-        self._wire.post(path, json=body).raise_for_status()
-
-    def of_others(self) -> list[str]:
-        """Their tasks with all that hangs on them, as the server says it now."""
-        theirs = sorted(task.task_id or 0 for question, task in self.asked() if not _is_of_person(question))
-        return [
-            json.dumps([self._get(f"api/tasks/{one}/"), self._get(f"api/predictions/?task={one}")], sort_keys=True)
-            for one in theirs
-        ]
-
-    def go_on(self, plan: Plan) -> Certificate:
-        with open_labelling(self.work, self.folder, self.environ) as labelling:
-            return go_on(self.work, plan.erasure_id, replace(MEANS, labelling=labelling))
-
-
-def _is_of_person(question: Question) -> bool:
-    return any(PERSON.get(face) == 1 for face in shown_faces(subject_of(question)))
 
 
 @pytest.fixture
@@ -168,26 +82,11 @@ def test_a_label_studio_cleared_by_halves_is_never_certified(
     assert search([desk.folder], plan.search_for()).held == ()
 
 
-def dvc(project: Path, *words: str) -> None:
-    environ = {**os.environ, "DVC_NO_ANALYTICS": "1"}
-    done = subprocess.run(
-        [str(Path(sys.executable).with_name("dvc")), *words, "-q"],
-        cwd=project, env=environ, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-
-
 @pytest.fixture
 def tracked(plain: Workspace, tmp_path: Path) -> Workspace:
     """The world in a project of DVC: every artifact added, and pushed to a remote that is a folder."""
     work = copy_of(plain, tmp_path)
-    for left in (work.root / ".dvc", tmp_path / "remote"):
-        shutil.rmtree(left)
-    dvc(tmp_path, "init", "--no-scm")
-    dvc(tmp_path, "config", "core.site_cache_dir", str(tmp_path / "site"))
-    dvc(tmp_path, "remote", "add", "--default", "away", str(tmp_path / "remote"))
-    dvc(tmp_path, "add", *(f"root/{name}" for name in ("faces", "crops", "embeddings", "release", "objects")))
-    dvc(tmp_path, "push")
+    tracked_by_dvc(tmp_path, TRACKED)
     return work
 
 
@@ -204,7 +103,7 @@ def test_cache_and_remote_of_a_real_dvc_hold_nothing_of_the_person(tracked: Work
     assert_clean(tracked, plan)
     assert search([tmp_path], judge, but_for=[tmp_path / "source"]).held == ()
     assert of_others(tracked) == before
-    dvc(tmp_path, "add", *(f"root/{name}" for name in ("faces", "crops", "embeddings", "release", "objects")))
+    dvc(tmp_path, "add", *(f"root/{name}" for name in TRACKED))
     dvc(tmp_path, "push")  # what is there now is kept again, and it is clean
     assert search(places, judge).held == ()
 

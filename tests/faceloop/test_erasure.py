@@ -132,6 +132,19 @@ def test_killed_before_its_plan_went_the_next_command_takes_the_plan_away(
     assert plans == [plan_path(work.root, other.erasure_id)]
 
 
+def test_killed_before_its_plan_went_asking_for_the_certificate_takes_the_plan_away(work: Workspace) -> None:
+    plan = start(work)
+    path = plan_path(work.root, plan.erasure_id)
+    kept = path.read_bytes()
+    go_on(work, plan.erasure_id, MEANS)
+    path.write_bytes(kept)
+    ended = saga.find_ended(work, plan.subject_id)
+    assert ended is not None
+    assert ended.erasure_id == plan.erasure_id
+    assert not path.exists()
+    assert search_everywhere(work, plan, MEANS).held == ()
+
+
 @pytest.mark.parametrize("call", ["complete_exchange", "end_exchange"])
 def test_killed_inside_the_exchange_of_artifacts_it_ends_clean(
     work: Workspace, monkeypatch: pytest.MonkeyPatch, call: str

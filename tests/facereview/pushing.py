@@ -23,9 +23,14 @@ def plan(count: int) -> list[Question]:
     return found
 
 
+def shelf_of(folder: Path, files: Path) -> FolderShelf:
+    """Of this log alone: a push clears away what its own log does not know."""
+    return FolderShelf(root=files, prefix=f"push-{folder.name}")
+
+
 def push_plan(url: str, token: str, folder: Path, files: Path, count: int) -> Pushed:
     log, server = ReviewLog(f"sqlite:///{folder / 'catalogue.sqlite3'}"), LabelStudioServer(url, token)
-    shelf = FolderShelf(root=files, prefix="push-test")
+    shelf = shelf_of(folder, files)
     shelf.folder.mkdir(exist_ok=True)
     try:
         return push(

@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 import pytest
 
 from facereview.asking import survey
-from facereview.asking.shelf import FolderShelf
 from facereview.asking.withdraw import put_away, withdraw
 from facereview.labelstudio.adapter import LabelStudioServer
 from facereview.labelstudio.annotator import new_annotator
@@ -27,7 +26,7 @@ from facestore.questions import Settlement
 from facestore.reviewlog import ReviewLog
 
 from .paper_server import NOON
-from .pushing import plan, push_plan
+from .pushing import plan, push_plan, shelf_of
 
 pytestmark = pytest.mark.integration
 QUESTIONS = 1_000
@@ -149,7 +148,7 @@ def test_moot_questions_leave_the_server_and_those_that_somebody_is_at_stay(
     label_studio: RunningServer, server: LabelStudioServer, pushed: Path
 ) -> None:
     log = ReviewLog(f"sqlite:///{pushed / 'catalogue.sqlite3'}")
-    shelf = FolderShelf(root=Path(label_studio.files), prefix="push-test")
+    shelf = shelf_of(pushed, Path(label_studio.files))
     admin = log_in(label_studio.url, label_studio.email, label_studio.password)
     annotator = new_annotator(admin, "push-works@faceloop.example", "a-long-password")
     untouched, drafted, answered, settled = [question.question_id for question in plan(QUESTIONS)[1:5]]

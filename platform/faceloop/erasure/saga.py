@@ -116,7 +116,7 @@ def find_waiting(work: Workspace, text: str | frozenset[str]) -> Plan | None:
 
 def find_ended(work: Workspace, text: str) -> Certificate | None:
     """The certificate of the last erasure that is done of `text`: its id, or its subject's whole id, which nobody has
-    any more. Raises DataError where the certificate is gone."""
+    any more. What a kill left of its plan goes. Raises DataError where the certificate is gone."""
     ref = subject_ref(known_pepper(work.ledger_url(), work.root), text)
     with erasures(work) as journal:
         ended = [
@@ -127,6 +127,8 @@ def find_ended(work: Workspace, text: str) -> Certificate | None:
     try:
         find_subject(read_situation(work), text)
     except DataError:
+        for one in ended:
+            plan_path(work.root, one.erasure_id).unlink(missing_ok=True)
         return read_certificate(work, ended[-1].erasure_id)
     return None
 
