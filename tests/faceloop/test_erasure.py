@@ -19,7 +19,7 @@ from faceloop.erasure import planning, saga, stores
 from faceloop.erasure.certificate import verify_certificate
 from faceloop.erasure.labelling import DATABASE, Labelling, clear_labelling
 from faceloop.erasure.needles import Needles, search, windows_of
-from faceloop.erasure.planning import Plan, plan_path
+from faceloop.erasure.planning import HELD, Plan, plan_path
 from faceloop.erasure.saga import Means, begin, go_on, search_everywhere
 from faceloop.export.gallery_denials import DENIED, deny, mark_of
 from faceloop.export.gallery_shelf import GALLERIES
@@ -219,9 +219,14 @@ def test_a_plain_delete_leaves_bytes_which_the_search_finds(work: Workspace, mon
 
     monkeypatch.setattr(saga, "purge_catalogue", plain_delete)
     plan = start(work)
-    with pytest.raises(ErasureIncomplete):
+    listed = plan_path(work.root, plan.erasure_id).with_name(HELD)
+    with pytest.raises(ErasureIncomplete, match=str(listed.relative_to(work.root))):
         go_on(work, plan.erasure_id, MEANS)
     assert rows_naming(work.ledger_url(), plan.ids) == {}  # no row is there, but its bytes are
+    named = [Path(line).name for line in listed.read_text(encoding="utf-8").splitlines()]
+    assert named
+    assert all(name.startswith(work.paths.ledger) for name in named)
+    assert listed.stat().st_mode & 0o777 == 0o600
     monkeypatch.undo()
     go_on(work, plan.erasure_id, MEANS)
     assert_clean(work, plan)

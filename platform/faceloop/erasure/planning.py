@@ -8,7 +8,7 @@ import base64
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from facestore.reviewlog import ReviewLog
 from facestore.tables import column_matrix, read_columns
 
 ERASURES, PLAN = "erasures", "plan.json"
+HELD = f"{PLAN}.held"  # goes whenever a plan that is over goes
 _ID_HEX = 16
 
 
@@ -115,13 +116,23 @@ def plan_path(root: Path, erasure_id: str) -> Path:
 def write_plan(root: Path, plan: Plan) -> None:
     """Keep a plan, readable by its owner alone, whole or not at all; one that is there stays."""
     path = plan_path(root, plan.erasure_id)
-    if path.is_file():
-        return
+    if not path.is_file():
+        _write_private(path, json.dumps(asdict(plan)))
+
+
+def write_held(root: Path, erasure_id: str, held: Sequence[str]) -> Path:
+    """Where the list of files now lies that still hold something: beside the plan, and for no other eyes than it."""
+    path = plan_path(root, erasure_id).with_name(HELD)
+    _write_private(path, "".join(f"{place}\n" for place in held))
+    return path
+
+
+def _write_private(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    waiting = path.with_name(f"{PLAN}.partial")
+    waiting = path.with_name(f"{path.name}.partial")
     waiting.unlink(missing_ok=True)
     with os.fdopen(os.open(waiting, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        json.dump(asdict(plan), file)
+        file.write(text)
     sync_path(waiting)
     waiting.rename(path)
     sync_path(path.parent)

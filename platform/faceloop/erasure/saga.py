@@ -18,7 +18,7 @@ from faceloop.erasure.copies import copies_of
 from faceloop.erasure.finding import BY_SUBJECT, Finding
 from faceloop.erasure.labelling import Labelling, clear_labelling
 from faceloop.erasure.needles import Searched, search
-from faceloop.erasure.planning import ERASURES, PLAN, Plan, make_plan, plan_path, read_plan, write_plan
+from faceloop.erasure.planning import ERASURES, PLAN, Plan, make_plan, plan_path, read_plan, write_held, write_plan
 from faceloop.erasure.references import bury
 from faceloop.erasure.stores import (
     change_releases,
@@ -160,8 +160,9 @@ def go_on(work: Workspace, erasure_id: str, means: Means) -> Certificate:
         found = search_everywhere(work, plan, means)
         if found.held:
             journal.forget_steps(erasure_id)
+            listed = write_held(work.root, erasure_id, found.held).relative_to(work.root)
             raise ErasureIncomplete(
-                f"{len(found.held)} files still hold something of the person, the first is {_shown(found, work.root)}; "
+                f"{len(found.held)} files still hold something of the person: {listed} lists them; "
                 "close what has them open, then run `faceloop erase apply` again"
             )
         references_sha256 = bury(work, plan, journal)
@@ -182,7 +183,8 @@ def go_on(work: Workspace, erasure_id: str, means: Means) -> Certificate:
 
 
 def _drop_old_plans(work: Workspace) -> None:
-    """A plan holds what is searched for. One whose erasure ended, or was never written down, was left by a kill."""
+    """A plan holds what is searched for. One whose erasure ended, or was never written down, was left by a kill; what
+    lies beside one, by a kill or a search that found something."""
     with erasures(work) as journal:
         under_way = {one.erasure_id for one in journal.all() if one.state == "under_way"}
     for path in (work.root / ERASURES).glob(f"*/{PLAN}*"):
@@ -238,12 +240,6 @@ def _audit(work: Workspace, erasure: Erasure, written: Certificate, found_by: st
             )
     finally:
         log.close()
-
-
-def _shown(found: Searched, root: Path) -> str:
-    """A place without what it might name: its first folder."""
-    first = Path(found.held[0])
-    return first.relative_to(root).parts[0] if first.is_relative_to(root) else "outside the root"
 
 
 @contextmanager
