@@ -35,11 +35,11 @@ def rotate(root: Path, *, new_key: bytes, new_key_file: Path | None, environ: Ma
     write_marker(root, replace(marker, new_master_id=new_id, new_key_file=named))
     ring, done = KeyRing(root, environ), 0
     try:
-        while wrapped := ring.rewrap():
-            done += wrapped
-        write_marker(root, without_old(read_marker(root)))
-        while wrapped := ring.rewrap():  # made meanwhile by a process that began before
-            done += wrapped
+        is_over = False
+        while not is_over:  # a process that began before may add a key under the old one until the marker forgets it
+            while wrapped := ring.rewrap():
+                done += wrapped
+            is_over = ring.end_rotation(lambda: write_marker(root, without_old(read_marker(root))))
         ring.purge()
     finally:
         ring.close()

@@ -6,7 +6,7 @@ key* wraps data keys and lives outside the root; a *key ring* is both for one ro
 """
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,10 +72,12 @@ class KeyRing:
         if missing := sorted({face_id for face_id in face_ids if face_id not in self._ciphers}):
             from facestore.ciphers import fresh_key
 
-            if read_marker(self.root).master_id not in self._masters:
-                raise ConfigError("the master key of this root was changed meanwhile; run again with the new one")
             fresh = {face_id: self._wrapped(face_id, fresh_key(), self._newest()) for face_id in missing}
-            self._keep(self._opened().add(fresh))
+            self._keep(self._opened().add(fresh, self._refuse_outdated))
+
+    def _refuse_outdated(self) -> None:
+        if read_marker(self.root).master_id not in self._masters:
+            raise ConfigError("the master key of this root was changed meanwhile; run again with the new one")
 
     def fetch(self, face_ids: Collection[str]) -> None:
         """Open the keys of these owners that are there, in few questions."""
@@ -147,6 +149,10 @@ class KeyRing:
             return self._wrapped(owner_id, self._unwrapped(owner_id, before), newest)
 
         return self._opened().rewrap(newest, anew)
+
+    def end_rotation(self, then: Callable[[], None]) -> bool:
+        """Do `then` if the newest master key wraps every key; no process adds one meanwhile."""
+        return self._opened().end_rotation(self._newest(), then)
 
     def close(self) -> None:
         if self._store is not None and self._pid == os.getpid():

@@ -79,9 +79,13 @@ class KeyStore:
         with reading(self._engine, "read keys") as session:
             return {found: WrappedKey(master_id, wrapped) for found, master_id, wrapped in session.execute(rows)}
 
-    def add(self, fresh: Mapping[str, WrappedKey]) -> dict[str, WrappedKey]:
-        """Keep these keys, in one transaction; who came first stays. Returns the ones that hold."""
+    def add(self, fresh: Mapping[str, WrappedKey], refuse: Callable[[], None]) -> dict[str, WrappedKey]:
+        """Keep these keys, in one transaction; who came first stays. Returns the ones that hold.
+
+        `refuse` raises where they must not be kept. It is asked when no other writer can come between.
+        """
         with writing(self._engine, "keep keys") as session:
+            refuse()
             found = _find(session, fresh)
             if new := [owner_id for owner_id in sorted(fresh) if owner_id not in found]:
                 rows = [
@@ -127,6 +131,14 @@ class KeyStore:
                 values = {"master_id": key.master_id, "wrapped": key.wrapped}
                 session.execute(update(_KEYS).where(_KEYS.c.owner_id == owner_id).values(values))
             return len(found)
+
+    def end_rotation(self, master_id: str, then: Callable[[], None]) -> bool:
+        """Do `then` if `master_id` wraps every key, before any other writer comes; whether it did."""
+        with writing(self._engine, "end a rotation of the master key") as session:
+            if session.scalar(select(_KEYS.c.owner_id).where(_KEYS.c.master_id != master_id).limit(1)) is not None:
+                return False
+            then()
+            return True
 
     def purge(self) -> None:
         """Leave no bytes of removed keys in the database's own files (a server's write-ahead log, and backups, are

@@ -3,7 +3,9 @@
 import os
 import pickle
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -11,10 +13,11 @@ from hypothesis import strategies as st
 from tests.facestore.key_world import SealedRoot, sealed_root, spelled
 
 import facestore.ciphers
+from facestore import keyrotation
 from facestore.ciphers import OVERHEAD_BYTES, Cipher
 from facestore.errors import ConfigError, DataError, KeyShredded
 from facestore.keyrotation import rotate
-from facestore.keys import MARKER, KeyRing, init_keyring, keyring_near, open_keyring, read_marker
+from facestore.keys import MARKER, KeyRing, Marker, init_keyring, keyring_near, open_keyring, read_marker
 from facestore.keystore import KeyStore, WrappedKey
 from facestore.secretkeys import MASTER_KEY, NEW_MASTER_KEY, read_secret, write_secret
 
@@ -132,9 +135,9 @@ def test_many_keys_cost_one_transaction_and_come_back_whole(root: SealedRoot, mo
     calls: Counter[str] = Counter()
     add = KeyStore.add
 
-    def counted(self: KeyStore, fresh: dict[str, WrappedKey]) -> dict[str, WrappedKey]:
+    def counted(self: KeyStore, *words: Any) -> dict[str, WrappedKey]:
         calls["add"] += 1
-        return add(self, fresh)
+        return add(self, *words)
 
     monkeypatch.setattr(KeyStore, "add", counted)
     faces = [f"{number:032x}" for number in range(3_000)]
@@ -243,6 +246,55 @@ def test_a_process_of_before_a_rotation_makes_no_keys_that_nobody_opens(root: Se
     rotate(root.path, new_key=NEW_KEY, new_key_file=None, environ={**root.environ, NEW_MASTER_KEY: spelled(NEW_KEY)})
     with pytest.raises(ConfigError, match="run again"):
         before.seal("face", "aligned", b"x")
+
+
+def test_a_key_that_comes_as_a_rotation_ends_is_refused(root: SealedRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not kept under a master key that nobody accepts any more, which is for ever."""
+    before = root.ring()
+    both = {**root.environ, NEW_MASTER_KEY: spelled(NEW_KEY)}
+    add = KeyStore.add
+
+    def late(self: KeyStore, *words: Any) -> dict[str, WrappedKey]:
+        rotate(root.path, new_key=NEW_KEY, new_key_file=None, environ=both)
+        return add(self, *words)
+
+    monkeypatch.setattr(KeyStore, "add", late)
+    with pytest.raises(ConfigError, match="run again"):
+        before.prepare(["face"])
+    after = open_keyring(root.path, {MASTER_KEY: spelled(NEW_KEY)})
+    assert after is not None
+    assert after.counts() == {}
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_key_that_comes_before_the_old_master_key_goes_is_wrapped_anew(
+    root: SealedRoot, monkeypatch: pytest.MonkeyPatch, is_killed: bool
+) -> None:
+    before = root.ring()
+    both = {**root.environ, NEW_MASTER_KEY: spelled(NEW_KEY)}
+    rewrap, write, sealed = KeyRing.rewrap, keyrotation.write_marker, []
+
+    def then_another(self: KeyRing) -> int:
+        done = rewrap(self)
+        if not done and not sealed:
+            sealed.append(before.seal("face", "aligned", b"x"))
+        return done
+
+    def then_die(path: Path, marker: Marker) -> None:
+        write(path, marker)
+        if marker.new_master_id is None:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(KeyRing, "rewrap", then_another)
+        if is_killed:
+            patch.setattr(keyrotation, "write_marker", then_die)
+        with pytest.raises(KeyboardInterrupt) if is_killed else nullcontext():
+            rotate(root.path, new_key=NEW_KEY, new_key_file=None, environ=both)
+    rotate(root.path, new_key=NEW_KEY, new_key_file=None, environ=both)
+    after = open_keyring(root.path, {MASTER_KEY: spelled(NEW_KEY)})
+    assert after is not None
+    assert after.unseal("face", "aligned", sealed[0]) == b"x"
 
 
 def test_a_master_key_lies_outside_the_root_and_for_its_owner_only(tmp_path: Path) -> None:

@@ -93,9 +93,8 @@ def _in_the_store(work: Workspace, now_s: float, older_than_s: float) -> Iterato
     store, needed = store_of(work), _needed_if_whole(work)
     if needed is not None:
         for stored in store.listed(now_s):
-            is_media = stored.key.startswith(
-                _MEDIA
-            )  # others keep theirs in the same store, anchors of the audit log say
+            # Others keep theirs in the same store: anchors of the audit log, say.
+            is_media = stored.key.startswith(_MEDIA)
             if is_media and stored.key not in needed and stored.age_s > older_than_s:
                 kind: Kind = "orphan_object" if needed else "unclaimed_object"  # without footage: told, never taken
                 leftover = Leftover(kind=kind, place=stored.key, size_bytes=stored.size_bytes, age_s=stored.age_s)
