@@ -16,6 +16,7 @@ import facestore.ciphers
 from facestore import keyrotation
 from facestore.ciphers import OVERHEAD_BYTES, Cipher
 from facestore.errors import ConfigError, DataError, KeyShredded
+from facestore.keymarker import write_marker
 from facestore.keyrotation import rotate
 from facestore.keys import MARKER, KeyRing, Marker, init_keyring, keyring_near, open_keyring, read_marker
 from facestore.keystore import KeyStore, WrappedKey
@@ -272,7 +273,7 @@ def test_a_key_that_comes_before_the_old_master_key_goes_is_wrapped_anew(
 ) -> None:
     before = root.ring()
     both = {**root.environ, NEW_MASTER_KEY: spelled(NEW_KEY)}
-    rewrap, write, sealed = KeyRing.rewrap, keyrotation.write_marker, []
+    rewrap, sealed = KeyRing.rewrap, list[bytes]()
 
     def then_another(self: KeyRing) -> int:
         done = rewrap(self)
@@ -281,7 +282,7 @@ def test_a_key_that_comes_before_the_old_master_key_goes_is_wrapped_anew(
         return done
 
     def then_die(path: Path, marker: Marker) -> None:
-        write(path, marker)
+        write_marker(path, marker)
         if marker.new_master_id is None:
             raise KeyboardInterrupt
 
