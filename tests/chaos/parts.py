@@ -109,7 +109,7 @@ def _runs(work: Workspace, stage: str, artifact: str) -> list[str]:
 
 
 @contextmanager
-def ingest(folder: Path) -> Iterator[World]:
+def ingest(folder: Path, *overrides: str) -> Iterator[World]:
     """Photos, a twin and a file that is none: put once, remembered, published."""
     source = folder / "source"
     source.mkdir(parents=True)
@@ -121,7 +121,7 @@ def ingest(folder: Path) -> Iterator[World]:
     for path in source.iterdir():
         os.utime(path, (LONG_AGO_S, LONG_AGO_S))
     names = sorted(path.name for path in source.iterdir())
-    work = _workspace(folder)
+    work = _workspace(folder, *overrides)
     Ledger(work.ledger_url()).close()
 
     def run(receipts: Receipts) -> None:
@@ -170,10 +170,10 @@ def pack_workspace(folder: Path, seed: int = 1, *overrides: str) -> Workspace:
     return _workspace(folder, *small, f"pack.seed={seed}", *overrides)
 
 
-def fill_pack(folder: Path) -> list[Face]:
+def fill_pack(folder: Path, *overrides: str) -> list[Face]:
     """All that `pack` reads, of four people with six crops each; an empty catalogue."""
     folder.mkdir(parents=True, exist_ok=True)
-    work = pack_workspace(folder)
+    work = pack_workspace(folder, 1, *overrides)
     faces = [_face(number) for number in range(24)]
     staged = {name: fresh_partial(work.path(name), keep=False) for name in ("footage", "faces", "crops")}
     staged |= {name: fresh_partial(work.path(name), keep=False) for name in ("embeddings", "assignments")}
@@ -230,9 +230,9 @@ def packed_faces(work: Workspace, name: str = "release") -> list[str]:
 
 
 @contextmanager
-def pack(folder: Path) -> Iterator[World]:
+def pack(folder: Path, *overrides: str) -> Iterator[World]:
     """Crops of four people to shards, sealed, put in place, told to the ledger."""
-    faces, work = fill_pack(folder), pack_workspace(folder)
+    faces, work = fill_pack(folder, *overrides), pack_workspace(folder, 1, *overrides)
     wanted = (*(face.face_id for face in faces), "run of pack")
 
     def run(receipts: Receipts) -> None:
@@ -250,9 +250,9 @@ def pack(folder: Path) -> Iterator[World]:
 
 
 @contextmanager
-def erasing(folder: Path) -> Iterator[World]:
+def erasing(folder: Path, *overrides: str) -> Iterator[World]:
     """One person of four goes from a root with a release, up to the certificate; the others stay all the time."""
-    faces, work = fill_pack(folder), pack_workspace(folder)
+    faces, work = fill_pack(folder, *overrides), pack_workspace(folder, 1, *overrides)
     run_stage(work, "pack")
     gone = [face.face_id for face in faces[::4]]
     others = [face.face_id for face in faces if face.face_id not in gone]
@@ -289,10 +289,10 @@ def some_decisions(count: int) -> list[Decision]:
 
 
 @contextmanager
-def decisions(folder: Path, before: Callable[[str], None] = lambda url: None) -> Iterator[World]:
+def decisions(folder: Path, before: Callable[[str], None] = lambda url: None, url: str = "") -> Iterator[World]:
     """One transaction a decision, each acknowledged; the second run says all of them again."""
     folder.mkdir(parents=True, exist_ok=True)
-    url = f"sqlite:///{folder / 'catalogue.sqlite3'}"
+    url = url or f"sqlite:///{folder / 'catalogue.sqlite3'}"
     DecisionLog(url).close()
     before(url)
     given = some_decisions(8)

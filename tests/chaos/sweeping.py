@@ -4,12 +4,12 @@ import functools
 import math
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.chaos.accounting import Receipts, account
-from tests.chaos.faults import CRASHED, DONE, Fault, count_calls, run, run_with, spread
+from tests.chaos.faults import CRASHED, DONE, Ended, Fault, Work, count_calls, run, run_with, spread
 from tests.chaos.parts import PARTS, Part, World
 
 
@@ -48,12 +48,18 @@ def faults_of(name: str) -> tuple[Fault, ...]:
 
 def judge(name: str, part: Part, faults: Sequence[Fault]) -> Verdict:
     """Run with one fault after the other, each in a process of its own, then once without."""
+    fired, ends, wrong = tried(part, [functools.partial(run_with, fault) for fault in faults])
+    return Verdict(part=name, faults=tuple(faults), fired=fired, ends=ends, wrong=wrong)
+
+
+def tried(part: Part, runs: Sequence[Callable[[Work, Path], Ended]]) -> tuple[int, tuple[int, ...], tuple[str, ...]]:
+    """How many of these runs met their fault, how they ended, and what was wrong after any of them or at the end."""
     wrong: list[str] = []
     ends: list[int] = []
     fired = 0
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder, part(Path(folder, "world")) as world:
-        for fault in faults:
-            ended = run_with(fault, world.work, Path(folder, "log"))
+        for faulty in runs:
+            ended = faulty(world.work, Path(folder, "log"))
             fired += ended.is_fired
             ends.append(ended.code)
             if ended.code == CRASHED:
@@ -63,7 +69,7 @@ def judge(name: str, part: Part, faults: Sequence[Fault]) -> Verdict:
         if last.code != DONE:
             wrong.append(f"the last run ended with {last.code}: {last.error[-1500:]}")
         wrong += [f"at the end: {one}" for one in [*_faults_in(world, world.wanted, ()), *world.left()]]
-    return Verdict(part=name, faults=tuple(faults), fired=fired, ends=tuple(ends), wrong=tuple(wrong))
+    return fired, tuple(ends), tuple(wrong)
 
 
 def _faults_in(world: World, acknowledged: Iterable[str], passing: tuple[str, ...]) -> list[str]:

@@ -3,13 +3,12 @@
 import os
 import shutil
 import signal
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from sqlalchemy.engine.default import DefaultDialect
+from tests.chaos.steps import Steps, deadly
 from tests.faceloop.sealing_world import assert_sealed, copied, plain_root
 from tests.facestore.key_world import SealedRoot, sealed_root, spelled
 
@@ -29,33 +28,12 @@ FILES = ((Path, ("rename", "replace", "unlink", "mkdir", "write_text")), (shutil
 STATEMENTS = ((DefaultDialect, ("do_execute", "do_commit")), (Path, ("write_text", "replace")))
 
 
-@contextmanager
-def _deadly(point: int, steps: tuple[tuple[object, tuple[str, ...]], ...]) -> Iterator[None]:
-    """This process kills itself before its step number `point`."""
-    done = Counter[str]()
-
-    def counted(step: Callable[..., object]) -> Callable[..., object]:
-        def run(*given: object, **named: object) -> object:
-            done["steps"] += 1
-            if done["steps"] == point:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return step(*given, **named)
-
-        return run
-
-    with pytest.MonkeyPatch.context() as patch:
-        for owner, names in steps:
-            for name in names:
-                patch.setattr(owner, name, counted(getattr(owner, name)))
-        yield
-
-
-def _is_killed(point: int, steps: tuple[tuple[object, tuple[str, ...]], ...], work: Callable[[], object]) -> bool:
+def _is_killed(point: int, steps: Steps, work: Callable[[], object]) -> bool:
     """Do it in a child that is killed at `point`; False where it ended before."""
     child = os.fork()
     if child == 0:
         try:
-            with _deadly(point, steps):
+            with deadly(point, steps):
                 work()
         except BaseException:
             os._exit(1)
