@@ -133,7 +133,7 @@ class BucketStore:
         self.bucket.remove_every_version(named)
         for upload in self.bucket.started_uploads(self.prefix) if named else ():
             if upload.key in named:  # begun and never ended: its parts are kept, and no listing of objects has them
-                self.bucket.abort(upload)
+                self.bucket.abort(upload.key, upload.upload_id)
 
     def link(self, key: str, seconds: int) -> str:
         return self.bucket.link(self._key(key), seconds)

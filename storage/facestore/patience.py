@@ -26,6 +26,11 @@ class Patience:
     pause_s: float  # longest before the second attempt; doubles with each one after it, up to …
     longest_pause_s: float
 
+    @property
+    def try_s(self) -> float:
+        """Of one attempt at a request that moves no object: all attempts at one leave time for another."""
+        return self.overall_s / (2 * self.attempts)
+
     def deadline(self, size_bytes: int = 0) -> "Deadline":
         return Deadline(seconds=self.overall_s + size_bytes / self.slowest_bytes_per_s)
 
@@ -39,6 +44,10 @@ PATIENCE = Patience(
     pause_s=0.5,
     longest_pause_s=8.0,
 )
+
+
+class TryEnded(ConnectionError):
+    """An attempt took too long, and there is time for another."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,9 +68,9 @@ class Deadline:
         self.seconds += seconds
         self._end_s += seconds
 
-    def run(self, call: Callable[[], Result], interrupt: Callable[[], None]) -> Result:
-        """What `call` gives or raises, in the time that is left. Else TimeoutError; `interrupt` then ends the thread,
-        which nobody waits for."""
+    def run(self, call: Callable[[], Result], interrupt: Callable[[], None], most_s: float | None = None) -> Result:
+        """What `call` gives or raises, in the time that is left. Else TimeoutError, or TryEnded where only `most_s` has
+        passed; `interrupt` then ends the thread, which nobody waits for."""
         outcome: list[Any] = []
         is_done = threading.Event()
 
@@ -73,8 +82,11 @@ class Deadline:
             is_done.set()
 
         threading.Thread(target=work, daemon=True, name="store request").start()
-        if not is_done.wait(self.remaining_s()):
+        allowed_s = self.remaining_s() if most_s is None else min(most_s, self.remaining_s())
+        if not is_done.wait(allowed_s):
             interrupt()
+            if self.remaining_s() > 0:
+                raise TryEnded(f"no end after {allowed_s:.1f} s")
             raise TimeoutError(f"no end after {self.seconds:.0f} s")
         result, error = outcome[0]
         if error is not None:

@@ -29,6 +29,7 @@ _FAILED = (BotoCoreError, ClientError, Boto3Error, OSError)
 _AWAY = (NoConnection, HTTPClientError, ConnectionError, TimeoutError)  # no server, or no answer in time
 _MISSING = {"404", "NoSuchKey", "NotFound"}
 _PASSES = {"ConditionalRequestConflict", "OperationAborted", "RequestTimeout", "SlowDown", "Throttling"}
+_SLOW = {"complete_multipart_upload", "delete_objects"}  # the server may work on them for long
 _REMOVED_AT_ONCE = 1_000  # S3's own limit
 LONGEST_LINK_S = 900
 _QUERY = re.compile(r"\?[^\s\"'<>]*")  # of a URL: that of a presigned link is a key to the object
@@ -150,7 +151,8 @@ class S3Bucket:
                     with suppress(AttributeError, OSError, ValueError):
                         answer["Body"]._raw_stream.shutdown()  # the read returns at once, and its thread ends
 
-        return deadline.run(work, interrupt)
+        is_short = consume is None and "Body" not in request and operation not in _SLOW
+        return deadline.run(work, interrupt, self.patience.try_s if is_short else None)
 
     def list(self, prefix: str) -> Iterator[tuple[str, int, str]]:
         """Keys below `prefix` with size in bytes and ETag, sorted by key."""
@@ -261,11 +263,11 @@ class S3Bucket:
                 raise
             return False
 
-    def abort(self, upload: StartedUpload, deadline: Deadline | None = None) -> None:
+    def abort(self, key: str, upload_id: str, deadline: Deadline | None = None) -> None:
         """Take an upload back; one that is gone counts as taken back."""
-        doing, end = f"abort an upload of {self.where(upload.key)}", deadline or self.patience.deadline()
+        doing, end = f"abort an upload of {self.where(key)}", deadline or self.patience.deadline()
         try:
-            self.call("abort_multipart_upload", doing, end, {"Key": upload.key, "UploadId": upload.upload_id})
+            self.call("abort_multipart_upload", doing, end, {"Key": key, "UploadId": upload_id})
         except S3Refused as error:
             if error.code not in {"NoSuchUpload", *_MISSING}:
                 raise

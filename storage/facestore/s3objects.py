@@ -123,13 +123,12 @@ class _Uploads:
 def _take_back(bucket: S3Bucket, key: str, ours: _Uploads, grace: Deadline) -> None:
     """Uploads of ours, by their ids. One whose id we were never told has no part, since nobody can send it any; of
     another writer who just now begins too, so has his, for that moment: he is told NoSuchUpload and begins anew."""
-    if ours.is_whole and len(ours.own) == 1 and not ours.doubted:
-        return
-    for upload in bucket.started_uploads(key, grace):
-        if upload.key != key or upload.upload_id in ours.before:
-            continue
-        if upload.upload_id in ours.own or (ours.doubted and not bucket.has_parts(upload, grace)):
-            bucket.abort(upload, grace)
+    if not ours.is_whole or len(ours.own) > 1:
+        for upload_id in ours.own:
+            bucket.abort(key, upload_id, grace)
+    for upload in bucket.started_uploads(key, grace) if ours.doubted else ():
+        if upload.key == key and upload.upload_id not in ours.before and not bucket.has_parts(upload, grace):
+            bucket.abort(key, upload.upload_id, grace)
 
 
 def _put_parts_once(

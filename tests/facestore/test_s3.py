@@ -254,8 +254,8 @@ def test_an_upload_that_a_kill_left_is_swept_when_it_is_old(store: BucketStore, 
     store.put(_key(LARGE), _file(tmp_path, LARGE))  # the next run stores it, and takes nobody else's upload back
     assert store.bucket.started_uploads(store.prefix) == left
     for upload in left:
-        store.bucket.abort(upload)
-        store.bucket.abort(upload)
+        store.bucket.abort(upload.key, upload.upload_id)
+        store.bucket.abort(upload.key, upload.upload_id)
     assert store.bucket.started_uploads("") == []
     store.check(_key(LARGE))
 

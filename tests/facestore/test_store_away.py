@@ -2,12 +2,13 @@
 
 import random
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 from sqlalchemy import text
@@ -165,3 +166,22 @@ def test_an_answer_of_a_bucket_says_whether_later_helps(
         list(bucket(port, monkeypatch).list(""))
     assert caught.value.code == code
     assert isinstance(caught.value, StoreAway) is is_away
+
+
+def test_one_answer_that_drips_leaves_time_to_ask_again() -> None:
+    """A listing, whose answer comes byte by byte, is no reason to wait until the operation's end."""
+    asked, forever = Counter[str](), Event()
+
+    class Dripping:
+        def list_multipart_uploads(self, **_: object) -> dict[str, object]:
+            asked["list"] += 1
+            if asked["list"] == 1:
+                forever.wait(60)
+            return {"Uploads": []}
+
+    bucket = S3Bucket("faces", Dripping(), patience=replace(PATIENCE, overall_s=4.0, pause_s=0.01))
+    deadline = bucket.patience.deadline()
+    assert bucket.started_uploads("media/", deadline) == []
+    assert asked["list"] == 2
+    assert deadline.remaining_s() > 0
+    forever.set()

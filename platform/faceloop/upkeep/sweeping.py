@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
@@ -106,7 +107,7 @@ def _in_the_store(work: Workspace, now_s: float, older_than_s: float) -> Iterato
             if age_s > older_than_s:
                 place = upload.key.removeprefix(store.prefix)
                 leftover = Leftover(kind="open_upload", place=place, size_bytes=0, age_s=age_s)
-                yield _Found(leftover=leftover, remove=lambda upload=upload: bucket.abort(upload))  # type: ignore[misc]
+                yield _Found(leftover=leftover, remove=partial(bucket.abort, upload.key, upload.upload_id))
 
 
 def _needed_if_whole(work: Workspace) -> dict[str, int] | None:
