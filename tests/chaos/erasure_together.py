@@ -7,10 +7,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 from sqlalchemy import MetaData, create_engine, select
 from tests.chaos.erasure_desk import Desk, is_of_person
 from tests.chaos.erasure_stores import (
@@ -23,7 +22,7 @@ from tests.chaos.erasure_stores import (
     tracked_by_dvc,
 )
 from tests.chaos.postgres_cluster import Cluster
-from tests.faceloop import mining_world
+from tests.faceloop.contract_world import under_contract
 from tests.faceloop.erasing_world import NAME, copy_of, identity_of, jpeg_of, publish_people
 from tests.faceloop.mining_world import face_id
 
@@ -32,10 +31,7 @@ from faceloop.export.gallery import plain_gallery
 from faceloop.export.gallery_shelf import GALLERIES, history_of
 from faceloop.promotion.galleries import GalleryRequest, publish_gallery
 from faceloop.runner import Workspace
-from faceloop.vision.models import embedding_contract
-from faceloop.vision.packs import load_pack
 from facereview.labelstudio.local import RunningServer
-from facestore.ids import canonical_json
 from facestore.records import ReleaseSample
 from facestore.releasechanges import Addition, Change, change_release
 from facestore.s3 import S3Bucket
@@ -59,12 +55,7 @@ main()
 
 def publish_all(folder: Path) -> Workspace:
     """The encrypted world with a gallery of FAISS, corrected releases, a log, a temporary folder, and a real DVC."""
-    contract = embedding_contract(load_pack("builtin", accept_licence=None, insightface_root=None), precision="f32")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mining_world, "DIM", contract.dimension)
-        work = publish_people(folder, is_encrypted=True)
-    body = canonical_json({"contract_id": contract.contract_id, **asdict(contract), "committee": []})
-    (work.path("embeddings") / "contract.json").write_text(body, encoding="utf-8")
+    work = under_contract(lambda: publish_people(folder, is_encrypted=True))
     publish_gallery(work, GalleryRequest(states=["confirmed", "proposed"], templates=3))
     plain_gallery(work.root / GALLERIES / history_of(work.root)[-1], work.root / "handed-out")
     for release in ("release", "releases/kept"):

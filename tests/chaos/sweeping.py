@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy import create_engine, text
 from tests.chaos.accounting import Receipts, account
 from tests.chaos.faults import CRASHED, DONE, Ended, Fault, Work, count_calls, run, run_with, spread
 from tests.chaos.parts import PARTS, Part, World
@@ -91,3 +92,16 @@ def figures(verdicts: Sequence[Verdict]) -> dict[str, dict[str, int]]:
         "syscall": dict(Counter(fault.syscall for verdict in of_fired for fault in verdict.faults)),
         "end": dict(Counter(str(code) for verdict in of_fired for code in verdict.ends)),
     }
+
+
+def without_a_unique_key(url: str) -> None:
+    """For a mutant: a log of decisions that takes what it is given."""
+    engine = create_engine(url)
+    with engine.begin() as session:
+        for statement in (
+            "CREATE TABLE plain AS SELECT * FROM decision",
+            "DROP TABLE decision",
+            "ALTER TABLE plain RENAME TO decision",
+        ):
+            session.execute(text(statement))
+    engine.dispose()

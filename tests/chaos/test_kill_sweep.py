@@ -9,11 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
 from tests.chaos import parts
 from tests.chaos.faults import DONE, REFUSED, Fault, count_calls, need_strace, run, run_with, spread
 from tests.chaos.parts import PARTS
-from tests.chaos.sweeping import Verdict, faults_of, figures, judge, points
+from tests.chaos.sweeping import Verdict, faults_of, figures, judge, points, without_a_unique_key
 
 from faceloop import runner
 from facestore import decisionlog
@@ -60,22 +59,10 @@ def test_a_kill_while_recovering_from_a_kill_loses_and_doubles_nothing() -> None
     assert _bad(verdicts) == []
 
 
-def _without_a_unique_key(url: str) -> None:
-    engine = create_engine(url)
-    with engine.begin() as session:
-        for statement in (
-            "CREATE TABLE plain AS SELECT * FROM decision",
-            "DROP TABLE decision",
-            "ALTER TABLE plain RENAME TO decision",
-        ):
-            session.execute(text(statement))
-    engine.dispose()
-
-
-def test_the_sweep_finds_a_log_without_a_unique_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sweep_finds_a_logwithout_a_unique_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """The mutant writes whatever it is given; who runs again says everything again."""
     monkeypatch.setattr(decisionlog, "known_ids", lambda *_: set())
-    mutant = lambda folder: parts.decisions(folder, before=_without_a_unique_key)  # noqa: E731
+    mutant = lambda folder: parts.decisions(folder, before=without_a_unique_key)  # noqa: E731
     verdicts = [
         judge("decisions", mutant, [Fault(syscall="fdatasync", when=when, effect="SIGKILL")]) for when in (4, 5, 6)
     ]

@@ -21,7 +21,7 @@ from tests.chaos.faults import Ended, Work, run
 from tests.chaos.parts import World
 from tests.chaos.postgres_cluster import Cluster, running_cluster
 from tests.chaos.steps import Steps, deadly
-from tests.chaos.sweeping import tried
+from tests.chaos.sweeping import tried, without_a_unique_key
 
 from facestore import decisionlog
 from facestore.ledger import Ledger
@@ -159,23 +159,11 @@ def test_a_kill_while_recovering_from_a_kill_loses_and_doubles_nothing(elsewhere
     assert both == PAIRS
 
 
-def _without_a_unique_key(url: str) -> None:
-    engine = create_engine(url)
-    with engine.begin() as session:
-        for statement in (
-            "CREATE TABLE plain AS SELECT * FROM decision",
-            "DROP TABLE decision CASCADE",
-            "ALTER TABLE plain RENAME TO decision",
-        ):
-            session.execute(text(statement))
-    engine.dispose()
-
-
-def test_the_sweep_finds_a_log_without_a_unique_key(
+def test_the_sweep_finds_a_logwithout_a_unique_key(
     elsewhere: Elsewhere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps = elsewhere.steps_of("decisions", tmp_path)
     monkeypatch.setattr(decisionlog, "known_ids", lambda *_: set())
-    met, _, wrong = tried(elsewhere.part("decisions", _without_a_unique_key), [Kill(steps // 2, is_after=True)])
+    met, _, wrong = tried(elsewhere.part("decisions", without_a_unique_key), [Kill(steps // 2, is_after=True)])
     assert met == 1
     assert any("doubled" in one for one in wrong), wrong

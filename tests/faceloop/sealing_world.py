@@ -2,11 +2,10 @@
 
 import base64
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from faceloop.erasure.needles import Needles, search, vector_windows, windows_of
 from faceloop.promotion.galleries import GalleryRequest, publish_gallery
@@ -14,19 +13,15 @@ from faceloop.runner import Workspace, run_stage
 from faceloop.upkeep.scope import published_folders
 from faceloop.upkeep.sealing import HOME, plain_folders
 from faceloop.upkeep.sealing_galleries import plain_galleries
-from faceloop.vision.models import embedding_contract
-from faceloop.vision.packs import load_pack
 from facestore.crops import CropReader, CropWriter
-from facestore.ids import canonical_json
 from facestore.publish import fresh_partial, publish, verify
 from facestore.records import FaceEmbedding, TrackletTemplate
 from facestore.tables import column_matrix, read_columns
 
-from . import mining_world
+from .contract_world import under_contract
 from .mining_world import PERSON, publish_world
 from .runner_world import open_root
 
-CONTRACT = embedding_contract(load_pack("builtin", accept_licence=None, insightface_root=None), precision="f32")
 CROPS = sorted(PERSON)
 
 
@@ -42,11 +37,7 @@ class PlainRoot:
 
 
 def plain_root(place: Path) -> PlainRoot:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mining_world, "DIM", CONTRACT.dimension)
-        work = publish_world(place / "root", place / "source")
-    contract = canonical_json({"contract_id": CONTRACT.contract_id, **asdict(CONTRACT), "committee": []})
-    (work.path("embeddings") / "contract.json").write_text(contract, encoding="utf-8")
+    work = under_contract(lambda: publish_world(place / "root", place / "source"))
     staged = fresh_partial(work.path("crops"), keep=False)
     rng = np.random.default_rng(1)
     with CropWriter(staged / "b000") as crops:

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,34 +21,27 @@ from faceloop.promotion.galleries import GalleryRequest, publish_gallery, roll_b
 from faceloop.restriction.certificate import certify
 from faceloop.restriction.restricting import restrict
 from faceloop.runner import Workspace
-from faceloop.vision.models import embedding_contract
-from faceloop.vision.packs import load_pack
 from facestore.consents import Consents
 from facestore.decisions import decide
 from facestore.errors import ConsentChanged, DataError, StageError
-from facestore.ids import JsonValue, canonical_json
+from facestore.ids import JsonValue
 from facestore.records import Assignment
 from facestore.tables import read_table
 
 from . import mining_world
 from .consented_footage import name_consents
+from .contract_world import CONTRACT, its_dimension, under_contract
 from .mining_world import PHOTOS, axis, face_id, label, publish_world
 from .runner_world import open_root
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PROPOSED = GalleryRequest(states=["confirmed", "proposed"], templates=3)
-CONTRACT = embedding_contract(load_pack("builtin", accept_licence=None, insightface_root=None), precision="f32")
 
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     folder = tmp_path_factory.mktemp("gallery")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mining_world, "DIM", CONTRACT.dimension)
-        work = publish_world(folder / "root", folder / "source")
-    contract = canonical_json({"contract_id": CONTRACT.contract_id, **asdict(CONTRACT), "committee": []})
-    (work.path("embeddings") / "contract.json").write_text(contract, encoding="utf-8")
-    return work
+    return under_contract(lambda: publish_world(folder / "root", folder / "source"))
 
 
 @pytest.fixture
@@ -97,8 +89,7 @@ def test_proposed_people_are_published_only_on_request_and_each_is_found_by_thei
     found = command(work, "publish", "--proposed")
     assert (found["identities"], found["state"]) == (4, "published")
     gallery = Gallery(current(work))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mining_world, "DIM", CONTRACT.dimension)
+    with its_dimension():
         queries = np.stack([axis(person) for person in range(4)]).astype(np.float32)
     matches = gallery.search(queries, contract_id=CONTRACT.contract_id, people=1)
     assert [match[0].identity_id for match in matches] == [identity_of(work, person) for person in range(4)]

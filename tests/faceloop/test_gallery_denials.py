@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,21 +19,18 @@ from faceloop.export.gallery_denials import DENIED, deny
 from faceloop.export.gallery_shelf import GALLERIES, history_of
 from faceloop.promotion.galleries import GalleryRequest, publish_gallery
 from faceloop.runner import Workspace
-from faceloop.vision.models import embedding_contract
-from faceloop.vision.packs import load_pack
 from facestore.consents import Consents
 from facestore.errors import DataError
-from facestore.ids import JsonValue, canonical_json
+from facestore.ids import JsonValue
 from facestore.records import Assignment
 from facestore.tables import read_table
 
-from . import mining_world
 from .consented_footage import name_consents
+from .contract_world import CONTRACT, its_dimension, under_contract
 from .mining_world import PHOTOS, axis, face_id, publish_world
 from .runner_world import open_root
 
 PROPOSED = GalleryRequest(states=["confirmed", "proposed"], templates=3)
-CONTRACT = embedding_contract(load_pack("builtin", accept_licence=None, insightface_root=None), precision="f32")
 ENDS = datetime(2099, 1, 1, tzinfo=UTC)
 
 
@@ -46,11 +42,7 @@ class Killed(BaseException):
 def published(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """Four people, a gallery of all. Person 1's footage names c-1, person 2's c-2, which runs out in 2099."""
     folder = tmp_path_factory.mktemp("denials")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mining_world, "DIM", CONTRACT.dimension)
-        work = publish_world(folder / "root", folder / "source")
-    contract = canonical_json({"contract_id": CONTRACT.contract_id, **asdict(CONTRACT), "committee": []})
-    (work.path("embeddings") / "contract.json").write_text(contract, encoding="utf-8")
+    work = under_contract(lambda: publish_world(folder / "root", folder / "source"))
     named = {face_id(1, photo): "c-1" for photo in range(PHOTOS)}
     name_consents(work, named | {face_id(2, photo): "c-2" for photo in range(PHOTOS)})
     consents = Consents(work.ledger_url())
@@ -96,8 +88,7 @@ def people(work: Workspace) -> Iterator[list[str]]:
 
 def answers(gallery: Gallery, people: int = 4) -> list[list[str]]:
     """For the axis of each of the four persons, who is answered, best first."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mining_world, "DIM", CONTRACT.dimension)
+    with its_dimension():
         queries = np.stack([axis(person) for person in range(4)]).astype(np.float32)
     found = gallery.search(queries, contract_id=CONTRACT.contract_id, people=people)
     return [[match.identity_id for match in matches] for matches in found]

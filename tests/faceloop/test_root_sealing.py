@@ -19,7 +19,8 @@ from facestore.keys import open_keyring
 from facestore.secretkeys import MASTER_KEY
 from facestore.shards import ShardReader
 
-from .sealing_world import CONTRACT, CROPS, PlainRoot, assert_sealed, copied, plain_root
+from .contract_world import CONTRACT
+from .sealing_world import CROPS, PlainRoot, assert_sealed, copied, plain_root
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from tests.facestore.s3_world import store_for
 
 from facestore.copies import open_copies
 from facestore.errors import ConfigError, ObjectCorrupt, StoreError
@@ -30,18 +31,8 @@ LARGE = Random(2).randbytes((5 << 20) + 9_000)
 def store(
     s3_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> Iterator[BucketStore]:
-    """A store in an empty bucket of the running server; what is larger than 1 MiB goes up in parts."""
-    for name, value in s3_environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr("facestore.s3objects.SINGLE_PUT_BYTES", 1 << 20)
-    monkeypatch.setattr("facestore.s3objects.PART_BYTES", 5 << 20)
-    monkeypatch.setattr("facestore.s3objects.RANGE_BYTES", 2 << 20)
-    bucket = f"s3-{sha256_hex(request.node.nodeid.encode())[:20]}-{os.getpid()}"
-    opened = open_store(f"s3://{bucket}/p", may_link=False)
-    assert isinstance(opened, BucketStore)
-    opened.bucket.client.create_bucket(Bucket=bucket)
-    yield opened
-    opened.bucket.client.close()
+    with store_for(request.node.nodeid, s3_environment, monkeypatch) as opened:
+        yield opened
 
 
 def _key(payload: bytes) -> str:

@@ -1,6 +1,5 @@
 """Two writers of one key, each with an upload in parts: who is told what, and takes back what. A real server."""
 
-import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -8,15 +7,15 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from tests.facestore.s3_world import PART_BYTES, store_for
 
 from facestore import s3objects
 from facestore.errors import StoreAway, StoreError
 from facestore.ids import media_key, sha256_hex
-from facestore.objects import BucketStore, open_store
+from facestore.objects import BucketStore
 from facestore.s3 import S3Bucket
 
 pytestmark = pytest.mark.integration
-PART_BYTES = 5 << 20
 LARGE = Random(2).randbytes(PART_BYTES + 9_000)
 KEY = media_key(sha256_hex(LARGE))
 PATIENCE_S = 60.0
@@ -26,17 +25,8 @@ PATIENCE_S = 60.0
 def store(
     s3_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> Iterator[BucketStore]:
-    """A store in an empty bucket of the running server; what is larger than 1 MiB goes up in parts."""
-    for name, value in s3_environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr("facestore.s3objects.SINGLE_PUT_BYTES", 1 << 20)
-    monkeypatch.setattr("facestore.s3objects.PART_BYTES", PART_BYTES)
-    bucket = f"writers-{sha256_hex(request.node.nodeid.encode())[:20]}-{os.getpid()}"
-    opened = open_store(f"s3://{bucket}/p", may_link=False)
-    assert isinstance(opened, BucketStore)
-    opened.bucket.make()
-    yield opened
-    opened.bucket.client.close()
+    with store_for(request.node.nodeid, s3_environment, monkeypatch) as opened:
+        yield opened
 
 
 @pytest.fixture
